@@ -1,0 +1,1 @@
+"""Hydra groups and overrides in, one checked frozen object a job out."""

@@ -1,0 +1,135 @@
+"""From `key=value` words to a checked job object.
+
+Hydra's `compose` reads the YAML groups and the overrides; pydantic checks the result. Hydra's own `main`
+is not used: it would write an `outputs/` folder into the one that Ray uploads, and take over logging.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from ames_ray.config.jobs import JobConfig
+from ames_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pydantic_core import ErrorDetails
+
+Job = TypeVar("Job", bound=JobConfig)
+
+# A value behind one of these prefixes picks the named choice of the group and stays as the value.
+_OPEN_CHOICES = {"backbone": {"hf:": "hf"}}
+
+
+def config_folder() -> Path:
+    """Folder of the YAML files: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def group_choices(group: str) -> list[str]:
+    """Names of the YAML files of one group, sorted."""
+    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+
+
+def compose(job: type[Job], overrides: Sequence[str]) -> Job:
+    """The job object that the words describe.
+
+    Args:
+        job: Class of the job; its `file` names the YAML file that holds the groups and defaults.
+        overrides: Words of Hydra's grammar, `key=value`.
+
+    Raises:
+        ConfigError: A word is malformed; a key is unknown or has moved; a value is not allowed.
+    """
+    words = [_word(job, text) for text in overrides]
+    values = _hydra(job, [_for_hydra(job, key, value) for key, value, _ in words])
+    values |= {key: kept for key, _, kept in words if kept is not None}
+    try:
+        return job.model_validate(values)
+    except ValidationError as error:
+        raise _readable(job, error.errors()) from None
+
+
+def _word(job: type[JobConfig], text: str) -> tuple[str, str, str | None]:
+    """Key, value for Hydra, and the value to put in its place afterwards where the choice is open."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise ConfigError(f"'{text}' is not of the form key=value", _nearest(text, job.keys()))
+    if key in job.moved:
+        raise ConfigError(f"'{key}' is called '{job.moved[key]}' here", f"write {job.moved[key]}={value}")
+    if key not in job.keys():
+        raise ConfigError(f"{job.verb} has no setting '{key}'", _nearest(key, job.keys()))
+    choices = group_choices(key)
+    if choices and value not in choices:
+        for prefix, choice in _OPEN_CHOICES.get(key, {}).items():
+            if value.startswith(prefix):
+                return key, choice, value
+        raise ConfigError(f"{key}={value}: there is no such {key}", _nearest(value, choices))
+    return key, value, None
+
+
+def _for_hydra(job: type[JobConfig], key: str, value: str) -> str:
+    """The word in Hydra's grammar.
+
+    The YAML files hold groups alone, so a setting is added with `++`. Text is quoted: a path may hold
+    commas, blanks and brackets, which Hydra would parse.
+    """
+    if group_choices(key):
+        return f"{key}={value}"
+    if _is_text(job.model_fields[key].annotation) and value != "null":
+        # In Hydra's quotes a backslash escapes only in front of a quote.
+        value = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'").replace("${", "\\${")
+        value = f"'{value}'"
+    return f"++{key}={value}"
+
+
+def _is_text(annotation: Any) -> bool:
+    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    return str in options
+
+
+def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            composed = hydra_compose(job.verb, overrides=overrides)
+            values = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(" ".join(str(error).split())) from None
+    return typing.cast("dict[str, Any]", values)
+
+
+def _nearest(found: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = difflib.get_close_matches(found, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+def _readable(job: type[JobConfig], errors: Sequence[ErrorDetails]) -> ConfigError:
+    lines, hints = [], []
+    for error in errors:
+        key = ".".join(str(part) for part in error["loc"])
+        message = error["msg"].removeprefix("Value error, ")
+        field = job.model_fields.get(key)
+        if error["type"] == "missing":
+            lines.append(f"{job.verb} needs {key}=")
+        else:
+            lines.append(f"{key}={error['input']!r}: {message}" if key else message)
+        if field is not None and field.description:
+            hints.append(f"{key}: {field.description}")
+    return ConfigError("\n".join(lines), "; ".join(hints) or None)

@@ -1,0 +1,118 @@
+"""Settings of the jobs that look at images: check, plan and extract."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from ames_ray.config.jobs import JobConfig
+
+_AUTHORS_NAMES = {
+    "desc_name": "backbone",
+    "descriptors": "backbone",
+    "save_path": "output",
+    "data_path": "data_root",
+    "file_name": "list_file",
+    "pretrained": "detector",
+    "num_workers": "workers",
+    "resume": "output",
+}
+
+
+class ImagesConfig(JobConfig):
+    """Which images: a folder, a list, or a published data set."""
+
+    moved: ClassVar[dict[str, str]] = _AUTHORS_NAMES
+
+    dataset: str = Field("folder", description="data set; `folder` takes every picture below images=")
+    images: str | None = Field(None, description="folder of photos, searched recursively")
+    split: str | None = Field(None, description="part of the data set: gallery, query, train …")
+    data_root: str | None = Field(None, description="folder that holds the data sets, laid out as the authors' is")
+    list_file: str | None = Field(None, description="text list, one image a line: path[,label][,width,height]")
+    crop: bool = Field(True, description="cut queries to their box, as the protocol wants")
+    allow_outside: bool = Field(False, description="let list paths leave data_root")
+    truncated: Literal["fail", "keep"] = Field(
+        "fail", description="half-downloaded pictures: fail the row, or keep what decodes and flag it"
+    )
+    max_pixels: int = Field(100_000_000, gt=0, description="larger pictures become failed rows [pixels]")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _images_mean_a_folder(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("dataset", "folder") == "folder" and not values.get("images"):
+            raise ValueError("nothing to read: pass images=FOLDER or dataset=NAME")
+        if values.get("dataset", "folder") != "folder" and values.get("images"):
+            raise ValueError(f"images= goes with dataset=folder, not with dataset={values['dataset']}")
+        return values
+
+
+class CheckConfig(ImagesConfig):
+    """A look at the files before anything is computed."""
+
+    verb: ClassVar[str] = "check"
+    purpose: ClassVar[str] = "Find missing, duplicate and unreadable images before a GPU is used."
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray check images=photos/",
+        "ames-ray check dataset=roxford5k split=gallery data_root=/data",
+        "ames-ray check dataset=list list_file=photos.txt data_root=/data deep=true",
+    )
+
+    deep: bool = Field(False, description="read every byte, find equal contents under two names")
+    threads: int = Field(8, gt=0, description="files looked at at once")
+
+
+class ExtractConfig(ImagesConfig):
+    """Everything that decides an extraction."""
+
+    verb: ClassVar[str] = "extract"
+    purpose: ClassVar[str] = "Turn images into a store of local and global descriptors."
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray extract images=photos/ output=store/",
+        "ames-ray extract dataset=roxford5k split=gallery data_root=/data backbone=dinov2 "
+        "detector=dinov2_detector.pt output=stores/roxford5k",
+        "ray job submit --working-dir . -- python jobs/extract.py dataset=r1m data_root=/data "
+        "backbone=dinov2 detector=/data/networks/dinov2_detector.pt output=s3://bucket/r1m",
+    )
+
+    backbone: str = Field("sift", description="network that describes: sift, dinov2, cvnet, hf:<id or folder>")
+    weights: str | None = Field(None, description="weights file or Hugging Face id; null: the published ones")
+    detector: str | None = Field(
+        None, description="detector weights file; `none` for descriptors picked by their norm"
+    )
+    topk: int = Field(700, gt=0, description="local descriptors kept per image, strongest first")
+    imsize: int | None = Field(None, gt=0, description="longer side after resizing [pixels]; null: as it is")
+    min_side: int = Field(1, gt=0, description="smaller pictures (after resizing) become failed rows [pixels]")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="arithmetic of the network; float32 switches autocast off"
+    )
+
+    output: str = Field(description="folder or s3:// address of the store")
+    format: Literal["parquet", "hdf5"] = Field("parquet", description="file format of the shards")
+    codec: Literal["float16", "float32"] = Field("float16", description="how a descriptor is stored")
+    shard_rows: int = Field(256, gt=0, description="rows of a shard: the unit of work, retry and resume")
+    overwrite: bool = Field(False, description="delete what lies in output and start anew")
+
+    address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
+    workers: int | None = Field(None, gt=0, description="worker processes; null: all GPUs, else all CPUs")
+    gpus_per_worker: float | None = Field(None, ge=0, description="0.5: two workers share a GPU; null: 1 if any")
+    cpus_per_worker: float = Field(1, gt=0, description="CPUs that Ray reserves for a worker")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: what Ray assigned to the worker")
+    batch_size: int = Field(8, gt=0, description="images of equal shape that the network sees at once")
+    decode_threads: int = Field(2, gt=0, description="threads a worker that decode ahead of the network")
+    strict: bool = Field(False, description="exit with code 3 where a row failed")
+    stall_timeout: float = Field(
+        1800, gt=0, description="stop, resumable, where no image was finished for so long [s]"
+    )
+
+
+class PlanConfig(ExtractConfig):
+    """An extraction that is only counted."""
+
+    verb: ClassVar[str] = "plan"
+    purpose: ClassVar[str] = "Say how many rows, shards and bytes an extraction makes, and whether they fit."
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray plan images=photos/ output=store/",
+        "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m",
+        "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m topk=100 codec=float32",
+    )

@@ -1,0 +1,27 @@
+"""What every job object is: frozen, without unknown keys, and able to explain itself."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class JobConfig(BaseModel):
+    """Base of the job objects. Field descriptions are the texts that `--help` and the reference print."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    verb: ClassVar[str]
+    """Name of the command and of its YAML file in `configs/`."""
+    purpose: ClassVar[str]
+    """One sentence for `ames-ray --help`."""
+    examples: ClassVar[tuple[str, ...]]
+    """Complete commands."""
+    moved: ClassVar[dict[str, str]] = {}
+    """Names that other tools use for our settings."""
+
+    @classmethod
+    def keys(cls) -> frozenset[str]:
+        """Names of all settings."""
+        return frozenset(cls.model_fields)
