@@ -63,7 +63,9 @@ def compose(job: type[Job], overrides: Sequence[str]) -> Job:
 def _word(job: type[JobConfig], text: str) -> tuple[str, str, str | None]:
     """Key, value for Hydra, and the value to put in its place afterwards where the choice is open."""
     key, separator, value = text.partition("=")
-    if not separator:
+    if not separator and job.positional:
+        key, value = job.positional, text
+    elif not separator:
         raise ConfigError(f"'{text}' is not of the form key=value", _nearest(text, job.keys()))
     if key in job.moved:
         raise ConfigError(f"'{key}' is called '{job.moved[key]}' here", f"write {job.moved[key]}={value}")
@@ -94,8 +96,9 @@ def _for_hydra(job: type[JobConfig], key: str, value: str) -> str:
 
 
 def _is_text(annotation: Any) -> bool:
-    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    return str in options
+    union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    options = typing.get_args(annotation) if union else (annotation,)
+    return any(option is str or typing.get_args(option)[:1] == (str,) for option in options)
 
 
 def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
@@ -107,7 +110,8 @@ def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
 
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            composed = hydra_compose(job.verb, overrides=overrides)
+            has_groups = (config_folder() / f"{job.verb}.yaml").is_file()
+            composed = hydra_compose(job.verb if has_groups else None, overrides=overrides)
             values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(" ".join(str(error).split())) from None

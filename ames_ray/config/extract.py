@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ames_ray.config.jobs import JobConfig
+from ames_ray.config.paths import FileOrName, FolderPath
 
 _AUTHORS_NAMES = {
     "desc_name": "backbone",
@@ -26,10 +27,10 @@ class ImagesConfig(JobConfig):
     moved: ClassVar[dict[str, str]] = _AUTHORS_NAMES
 
     dataset: str = Field("folder", description="data set; `folder` takes every picture below images=")
-    images: str | None = Field(None, description="folder of photos, searched recursively")
+    images: FolderPath | None = Field(None, description="folder of photos, searched recursively")
     split: str | None = Field(None, description="part of the data set: gallery, query, train …")
-    data_root: str | None = Field(None, description="folder that holds the data sets, laid out as the authors' is")
-    list_file: str | None = Field(None, description="text list, one image a line: path[,label][,width,height]")
+    data_root: FolderPath | None = Field(None, description="folder that holds the data sets, laid out as the authors' is")
+    list_file: FolderPath | None = Field(None, description="text list, one image a line: path[,label][,width,height]")
     crop: bool = Field(True, description="cut queries to their box, as the protocol wants")
     allow_outside: bool = Field(False, description="let list paths leave data_root")
     truncated: Literal["fail", "keep"] = Field(
@@ -51,7 +52,6 @@ class CheckConfig(ImagesConfig):
     """A look at the files before anything is computed."""
 
     verb: ClassVar[str] = "check"
-    purpose: ClassVar[str] = "Find missing, duplicate and unreadable images before a GPU is used."
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray check images=photos/",
         "ames-ray check dataset=roxford5k split=gallery data_root=/data",
@@ -66,7 +66,6 @@ class ExtractConfig(ImagesConfig):
     """Everything that decides an extraction."""
 
     verb: ClassVar[str] = "extract"
-    purpose: ClassVar[str] = "Turn images into a store of local and global descriptors."
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray extract images=photos/ output=store/",
         "ames-ray extract dataset=roxford5k split=gallery data_root=/data backbone=dinov2 "
@@ -76,8 +75,8 @@ class ExtractConfig(ImagesConfig):
     )
 
     backbone: str = Field("sift", description="network that describes: sift, dinov2, cvnet, hf:<id or folder>")
-    weights: str | None = Field(None, description="weights file or Hugging Face id; null: the published ones")
-    detector: str | None = Field(
+    weights: FileOrName | None = Field(None, description="weights file or Hugging Face id; null: the published ones")
+    detector: FileOrName | None = Field(
         None, description="detector weights file; `none` for descriptors picked by their norm"
     )
     topk: int = Field(700, gt=0, description="local descriptors kept per image, strongest first")
@@ -87,7 +86,7 @@ class ExtractConfig(ImagesConfig):
         "float32", description="arithmetic of the network; float32 switches autocast off"
     )
 
-    output: str = Field(description="folder or s3:// address of the store")
+    output: FolderPath = Field(description="folder or s3:// address of the store")
     format: Literal["parquet", "hdf5"] = Field("parquet", description="file format of the shards")
     codec: Literal["float16", "float32"] = Field("float16", description="how a descriptor is stored")
     shard_rows: int = Field(256, gt=0, description="rows of a shard: the unit of work, retry and resume")
@@ -110,7 +109,6 @@ class PlanConfig(ExtractConfig):
     """An extraction that is only counted."""
 
     verb: ClassVar[str] = "plan"
-    purpose: ClassVar[str] = "Say how many rows, shards and bytes an extraction makes, and whether they fit."
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray plan images=photos/ output=store/",
         "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m",

@@ -14,10 +14,10 @@ class JobConfig(BaseModel):
 
     verb: ClassVar[str]
     """Name of the command and of its YAML file in `configs/`."""
-    purpose: ClassVar[str]
-    """One sentence for `ames-ray --help`."""
     examples: ClassVar[tuple[str, ...]]
     """Complete commands."""
+    positional: ClassVar[str | None] = None
+    """Setting that a word without `=` gives."""
     moved: ClassVar[dict[str, str]] = {}
     """Names that other tools use for our settings."""
 

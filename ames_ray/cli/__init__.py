@@ -1,0 +1,1 @@
+"""The command `ames-ray`: verbs, help, progress; results to stdout, everything else to stderr."""

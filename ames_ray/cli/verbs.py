@@ -1,0 +1,104 @@
+"""The verbs of `ames-ray`, as names only, so that `ames-ray --help` imports none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ames_ray.config.jobs import JobConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command.
+
+    Attributes:
+        purpose: One sentence for the help.
+        config: "module:class" of its settings.
+        function: "module:function" that runs it and prints its result.
+    """
+
+    purpose: str
+    config: str
+    function: str
+
+    def load_config(self) -> type[JobConfig]:
+        """The class of the settings."""
+        job: type[JobConfig] = _load(self.config)
+        return job
+
+    def load_function(self) -> Callable[[Any], None]:
+        """The function that runs the verb."""
+        function: Callable[[Any], None] = _load(self.function)
+        return function
+
+
+_CONFIG = "ames_ray.config"
+_CLI = "ames_ray.cli"
+
+VERBS = {
+    "check": Verb(
+        "Find missing, duplicate and unreadable images before a GPU is used.",
+        f"{_CONFIG}.extract:CheckConfig",
+        f"{_CLI}.images:check",
+    ),
+    "plan": Verb(
+        "Say how many rows, shards and bytes an extraction makes, and whether they fit.",
+        f"{_CONFIG}.extract:PlanConfig",
+        f"{_CLI}.images:plan",
+    ),
+    "extract": Verb(
+        "Turn images into a store of local and global descriptors.",
+        f"{_CONFIG}.extract:ExtractConfig",
+        f"{_CLI}.images:extract",
+    ),
+    "store info": Verb(
+        "Describe a store: rows, failures, bytes, settings.",
+        f"{_CONFIG}.store:InfoConfig",
+        f"{_CLI}.store:info",
+    ),
+    "store verify": Verb(
+        "Read every shard again and compare it with its hash.",
+        f"{_CONFIG}.store:VerifyConfig",
+        f"{_CLI}.store:verify",
+    ),
+    "store retry": Verb(
+        "Redo the failed rows of a store, and only those.",
+        f"{_CONFIG}.store:RetryConfig",
+        f"{_CLI}.images:retry",
+    ),
+    "store export": Verb(
+        "Write a store as the authors' HDF5 files, or as one packed file.",
+        f"{_CONFIG}.store:ExportConfig",
+        f"{_CLI}.store:export",
+    ),
+    "store import": Verb(
+        "Turn the authors' HDF5 files into a store.",
+        f"{_CONFIG}.store:ImportConfig",
+        f"{_CLI}.store:import_",
+    ),
+    "store merge": Verb(
+        "Join stores that were made with equal settings.",
+        f"{_CONFIG}.store:MergeConfig",
+        f"{_CLI}.store:merge",
+    ),
+    "samples": Verb(
+        "Fetch real photos to try things on, from packages.",
+        f"{_CONFIG}.demo:SamplesConfig",
+        f"{_CLI}.demo:samples",
+    ),
+    "demo": Verb(
+        "Run the main job on real photos and show what came out.",
+        f"{_CONFIG}.demo:DemoConfig",
+        f"{_CLI}.demo:demo",
+    ),
+}
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

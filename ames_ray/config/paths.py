@@ -1,0 +1,24 @@
+"""Paths in job objects: made absolute once, because workers run in other folders than the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from ames_ray.files import is_remote
+
+
+def _absolute(value: str) -> str:
+    return value if is_remote(value) else str(Path(value).expanduser().absolute())
+
+
+def _absolute_if_file(value: str) -> str:
+    return _absolute(value) if Path(value).expanduser().exists() else value
+
+
+FolderPath = Annotated[str, AfterValidator(_absolute)]
+"""A local path or a `scheme://` address."""
+FileOrName = Annotated[str, AfterValidator(_absolute_if_file)]
+"""A path where such a file exists, else a name that something else resolves."""

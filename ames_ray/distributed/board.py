@@ -1,0 +1,55 @@
+"""One small actor that collects what the workers did, so that the driver can show and watch it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ames_ray.extraction.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class BoardState:
+    """What the driver sees.
+
+    Attributes:
+        progress: Sum over all workers.
+        workers: Description of each worker that has started, by its name.
+        in_hand: Rows that each open shard is working on.
+        quiet: Seconds since a row was last finished.
+    """
+
+    progress: Progress
+    workers: dict[str, str]
+    in_hand: dict[int, tuple[int, ...]]
+    quiet: float
+
+
+@dataclass(slots=True)
+class Board:
+    """Made an actor by the driver; the workers post to it without waiting."""
+
+    progress: Progress = field(default_factory=Progress)
+    workers: dict[str, str] = field(default_factory=dict)
+    in_hand: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    last: float = field(default_factory=time.monotonic)
+
+    def enter(self, worker: str, description: str) -> None:
+        """A worker is ready."""
+        self.workers[worker] = description
+
+    def post(self, shard: int, rows: Sequence[int], step: Progress) -> None:
+        """A worker took up `rows` of a shard (none: the shard is done) and finished a step."""
+        self.progress += step
+        if step.rows or not rows:
+            self.last = time.monotonic()
+        if rows:
+            self.in_hand[shard] = tuple(rows)
+        else:
+            self.in_hand.pop(shard, None)
+
+    def state(self) -> BoardState:
+        """A copy for the driver."""
+        quiet = time.monotonic() - self.last
+        return BoardState(self.progress, dict(self.workers), dict(self.in_hand), quiet)

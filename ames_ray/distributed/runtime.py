@@ -1,0 +1,105 @@
+"""Starting Ray here, or joining the cluster whose address is set; and whether it has room for the workers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ray
+
+from ames_ray.errors import ResourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OBJECT_STORE_BYTES = 256 << 20
+"""Only shard ids and summaries pass through it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPool:
+    """How many workers, and what Ray reserves for each."""
+
+    workers: int
+    cpus: float
+    gpus: float
+
+
+@contextmanager
+def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
+    """Ray for the time of the block: the running one, the cluster, or a new local one.
+
+    Args:
+        address: Address of a cluster; none for RAY_ADDRESS, else a new local Ray.
+        logical_cpus: CPUs that a new local Ray declares at least, so that the wanted workers fit.
+
+    Raises:
+        ResourceError: The cluster cannot be reached.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        else:
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            ray.init(
+                address="local",
+                num_cpus=max(local_cpus(), logical_cpus),
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ResourceError(f"Ray at {address or 'this machine'} cannot be used: {error}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def local_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def size_pool(
+    workers: int | None, cpus_per_worker: float, gpus_per_worker: float | None, *, wants_gpu: bool
+) -> WorkerPool:
+    """Fit the workers into the cluster, before anything is started.
+
+    Args:
+        workers: Wanted number, or none for as many as fit.
+        cpus_per_worker: CPUs reserved for each.
+        gpus_per_worker: GPUs reserved for each; none for 1 where the cluster has any and they are of use.
+        wants_gpu: Whether the backbone can use a GPU.
+
+    Raises:
+        ResourceError: They do not fit; the message shows the arithmetic.
+    """
+    have = ray.cluster_resources()
+    cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
+    if gpus_per_worker is None:
+        gpus_per_worker = 1.0 if wants_gpu and gpus else 0.0
+    room = [math.floor(cpus / cpus_per_worker)]
+    if gpus_per_worker:
+        room.append(math.floor(gpus / gpus_per_worker))
+    fits = min(room)
+    if workers is None:
+        workers = fits
+    if workers < 1 or workers > fits:
+        asked = max(workers, 1)
+        raise ResourceError(
+            f"{asked} workers need {asked} × {cpus_per_worker:g} = {asked * cpus_per_worker:g} CPUs and "
+            f"{asked} × {gpus_per_worker:g} = {asked * gpus_per_worker:g} GPUs; "
+            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs",
+            f"pass workers={fits}" if fits else "lower cpus_per_worker= or gpus_per_worker=, or add nodes",
+        )
+    return WorkerPool(workers, cpus_per_worker, gpus_per_worker)

@@ -1,0 +1,126 @@
+"""What a benchmark asks for, free of any ranking: positives, ignored images, the measure, the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ames_ray.errors import DatasetError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ames_ray.types import IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """One reading of the ground truth.
+
+    An image that is listed both as positive and as ignored counts as positive.
+
+    Attributes:
+        name: Key of its per-query results.
+        positives: Q arrays of gallery rows.
+        ignored: Q arrays of gallery rows that are removed from a ranking before ranks are counted.
+    """
+
+    name: str
+    positives: tuple[IntArray, ...]
+    ignored: tuple[IntArray, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Queries over which a mean is taken.
+
+    Attributes:
+        name: First part of the names of its figures.
+        setup: Position of its `Setup` in the protocol.
+        queries: Which queries belong to it.
+    """
+
+    name: str
+    setup: int
+    queries: slice
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Protocol:
+    """A benchmark.
+
+    Attributes:
+        name: "revisited" or "gldv2".
+        setups: Readings of the ground truth.
+        groups: Means to report.
+        cutoff: Ranks that count for the average precision, precision at each hit; 0: all ranks, and the
+            area under the precision-recall curve by the trapezoid rule.
+        precision_at: The k of each mP@k figure.
+    """
+
+    name: str
+    setups: tuple[Setup, ...]
+    groups: tuple[Group, ...]
+    cutoff: int = 0
+    precision_at: tuple[int, ...] = ()
+
+    @property
+    def queries(self) -> int:
+        """Number of queries."""
+        return len(self.setups[0].positives)
+
+    def figure_names(self, group: Group) -> tuple[str, ...]:
+        """Names of a group's figures: mean average precision first, then mP@k."""
+        mean = f"{group.name}_mAP@{self.cutoff}" if self.cutoff else f"{group.name}_mAP"
+        return (mean, *(f"{group.name}_mP@{k}" for k in self.precision_at))
+
+    def denominator(self, setup: Setup, ranked: IntArray) -> NDArray[np.float64]:
+        """What each query's sum of precisions is divided by; NaN where a query has no positives.
+
+        Args:
+            setup: One of the protocol's setups.
+            ranked: (Q,) images in each ranking, without the ignored ones.
+        """
+        positives = np.array([len(rows) for rows in setup.positives], np.int64)
+        counted = np.minimum(positives, ranked)
+        if self.cutoff:
+            counted = np.minimum(counted, self.cutoff)
+        return np.where(positives > 0, np.maximum(counted, 1).astype(np.float64), np.nan)
+
+    def counts(self) -> dict[str, int]:
+        """Queries in all, and how many of each group's queries have positives or not."""
+        result = {"queries": self.queries}
+        for group in self.groups:
+            sizes = [len(rows) for rows in self.setups[group.setup].positives[group.queries]]
+            result[f"{group.name}_queries"] = sum(size > 0 for size in sizes)
+            result[f"{group.name}_queries_without_positives"] = sum(size == 0 for size in sizes)
+        return result
+
+    def notes(self) -> list[str]:
+        """Sentences about what the ground truth leaves open."""
+        counts = self.counts()
+        notes = [
+            f"no query of {group.name} has positives: its figures are undefined"
+            for group in self.groups
+            if counts[f"{group.name}_queries"] == 0
+        ]
+        for setup in self.setups:
+            pairs = zip(setup.positives, setup.ignored, strict=True)
+            both = sum(int(np.isin(positives, ignored).sum()) for positives, ignored in pairs)
+            if both:
+                notes.append(f"{setup.name}: {both} images are both positive and ignored; they count as positive")
+        return notes
+
+    def check_queries(self, found: int, what: str) -> None:
+        """Refuse rankings or scores of another number of queries.
+
+        Raises:
+            DatasetError: The numbers differ.
+        """
+        if found != self.queries:
+            raise DatasetError(
+                f"{what} has {found} queries, the ground truth {self.queries}",
+                "both must come from the same query list, in the same order",
+            )
