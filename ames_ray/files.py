@@ -199,7 +199,8 @@ class Storage:
         Raises:
             StoreError: Another run owns the folder.
         """
-        claim = {"host": socket.gethostname(), "pid": os.getpid(), "run": secrets.token_hex(4), "does": purpose}
+        here = {"host": socket.gethostname(), "pid": os.getpid()}
+        claim = {**here, "run": secrets.token_hex(4), "does": purpose}
         owned = _own_local(self, claim) if self.filesystem is None else _own_remote(self, claim)
         with owned:
             yield

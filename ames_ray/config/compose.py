@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job", bound=JobConfig)
 
-# A value behind one of these prefixes picks the named choice of the group and stays as the value.
-_OPEN_CHOICES = {"backbone": {"hf:": "hf"}}
+# A value that fits one of these patterns picks the named choice of the group, and stays as the value.
+_OPEN_CHOICES = {"backbone": {r"hf:.+": "hf", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*": "own"}}
 
 
 def config_folder() -> Path:
@@ -66,15 +66,15 @@ def _word(job: type[JobConfig], text: str) -> tuple[str, str, str | None]:
     if not separator and job.positional:
         key, value = job.positional, text
     elif not separator:
-        raise ConfigError(f"'{text}' is not of the form key=value", _nearest(text, job.keys()))
+        raise ConfigError(f"'{text}' is not of the form key=value", _nearest(text, job.setting_names()))
     if key in job.moved:
         raise ConfigError(f"'{key}' is called '{job.moved[key]}' here", f"write {job.moved[key]}={value}")
-    if key not in job.keys():
-        raise ConfigError(f"{job.verb} has no setting '{key}'", _nearest(key, job.keys()))
+    if key not in job.setting_names():
+        raise ConfigError(f"{job.verb} has no setting '{key}'", _nearest(key, job.setting_names()))
     choices = group_choices(key)
     if choices and value not in choices:
-        for prefix, choice in _OPEN_CHOICES.get(key, {}).items():
-            if value.startswith(prefix):
+        for pattern, choice in _OPEN_CHOICES.get(key, {}).items():
+            if re.fullmatch(pattern, value):
                 return key, choice, value
         raise ConfigError(f"{key}={value}: there is no such {key}", _nearest(value, choices))
     return key, value, None

@@ -29,8 +29,12 @@ class ImagesConfig(JobConfig):
     dataset: str = Field("folder", description="data set; `folder` takes every picture below images=")
     images: FolderPath | None = Field(None, description="folder of photos, searched recursively")
     split: str | None = Field(None, description="part of the data set: gallery, query, train …")
-    data_root: FolderPath | None = Field(None, description="folder that holds the data sets, laid out as the authors' is")
-    list_file: FolderPath | None = Field(None, description="text list, one image a line: path[,label][,width,height]")
+    data_root: FolderPath | None = Field(
+        None, description="folder that holds the data sets, laid out as the authors' is"
+    )
+    list_file: FolderPath | None = Field(
+        None, description="text list, one image a line: path[,label][,width,height]"
+    )
     crop: bool = Field(True, description="cut queries to their box, as the protocol wants")
     allow_outside: bool = Field(False, description="let list paths leave data_root")
     truncated: Literal["fail", "keep"] = Field(
@@ -74,14 +78,20 @@ class ExtractConfig(ImagesConfig):
         "backbone=dinov2 detector=/data/networks/dinov2_detector.pt output=s3://bucket/r1m",
     )
 
-    backbone: str = Field("sift", description="network that describes: sift, dinov2, cvnet, hf:<id or folder>")
-    weights: FileOrName | None = Field(None, description="weights file or Hugging Face id; null: the published ones")
+    backbone: str = Field(
+        "sift", description="network that describes: one of the names, hf:<id or folder>, or module:function"
+    )
+    weights: FileOrName | None = Field(
+        None, description="weights file or Hugging Face id; null: the published ones"
+    )
     detector: FileOrName | None = Field(
         None, description="detector weights file; `none` for descriptors picked by their norm"
     )
     topk: int = Field(700, gt=0, description="local descriptors kept per image, strongest first")
     imsize: int | None = Field(None, gt=0, description="longer side after resizing [pixels]; null: as it is")
-    min_side: int = Field(1, gt=0, description="smaller pictures (after resizing) become failed rows [pixels]")
+    min_side: int = Field(
+        1, gt=0, description="smaller pictures (after resizing) become failed rows [pixels]"
+    )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="arithmetic of the network; float32 switches autocast off"
     )
@@ -94,9 +104,13 @@ class ExtractConfig(ImagesConfig):
 
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
     workers: int | None = Field(None, gt=0, description="worker processes; null: all GPUs, else all CPUs")
-    gpus_per_worker: float | None = Field(None, ge=0, description="0.5: two workers share a GPU; null: 1 if any")
+    gpus_per_worker: float | None = Field(
+        None, ge=0, description="0.5: two workers share a GPU; null: 1 if any"
+    )
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that Ray reserves for a worker")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: what Ray assigned to the worker")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: what Ray assigned to the worker"
+    )
     batch_size: int = Field(8, gt=0, description="images of equal shape that the network sees at once")
     decode_threads: int = Field(2, gt=0, description="threads a worker that decode ahead of the network")
     strict: bool = Field(False, description="exit with code 3 where a row failed")

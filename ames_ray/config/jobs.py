@@ -22,6 +22,6 @@ class JobConfig(BaseModel):
     """Names that other tools use for our settings."""
 
     @classmethod
-    def keys(cls) -> frozenset[str]:
+    def setting_names(cls) -> frozenset[str]:
         """Names of all settings."""
         return frozenset(cls.model_fields)

@@ -22,7 +22,10 @@ class InfoConfig(StoreConfig):
     """Describe a store."""
 
     verb: ClassVar[str] = "store info"
-    examples: ClassVar[tuple[str, ...]] = ("ames-ray store info store/", "ames-ray store info s3://bucket/r1m")
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray store info store/",
+        "ames-ray store info s3://bucket/r1m",
+    )
 
 
 class VerifyConfig(StoreConfig):
@@ -36,7 +39,10 @@ class RetryConfig(StoreConfig):
     """Redo failed rows."""
 
     verb: ClassVar[str] = "store retry"
-    examples: ClassVar[tuple[str, ...]] = ("ames-ray store retry store/", "ames-ray store retry store/ workers=1")
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray store retry store/",
+        "ames-ray store retry store/ workers=1",
+    )
 
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
     workers: int | None = Field(None, gt=0, description="worker processes; null: as many as fit")

@@ -7,42 +7,35 @@ A retried task writes the same bytes under the same name, so retries are harmles
 from __future__ import annotations
 
 import json
-import os
-import queue
-import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import ray
 import ray.data
 
 from ames_ray.card import make_card
-from ames_ray.datasets.manifest import Manifest
-from ames_ray.descriptors.extractor import ExtractorOptions, Prepared, build_extractor
+from ames_ray.config.options import store_meta
 from ames_ray.distributed.board import Board, BoardState
 from ames_ray.distributed.runtime import WorkerPool, connected, local_cpus, size_pool
-from ames_ray.errors import AmesError, FailedRowsError, ResourceError, RunError
+from ames_ray.distributed.stream import readable, ticking
+from ames_ray.distributed.worker import CPU_ONLY, ExtractWorker, probe
+from ames_ray.errors import AmesError, FailedRowsError, RunError
 from ames_ray.extraction.attempts import forget_all
-from ames_ray.extraction.device import choose_device
 from ames_ray.extraction.plan import make_plan, require_room
-from ames_ray.extraction.shard import ReadOptions, ShardExtractor, prepare
 from ames_ray.files import Storage, to_json
-from ames_ray.store.meta import ShardSummary, StoreMeta
 from ames_ray.store.writer import ShardTask, StoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from ray.actor import ActorHandle
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ames_ray.config.extract import ExtractConfig
+    from ames_ray.datasets.manifest import Manifest
     from ames_ray.descriptors.extractor import ExtractorSpec
-    from ames_ray.types import ImageRecord
+    from ames_ray.store.meta import StoreMeta
 
 JOB_FILE = "job.json"
 _PROBE_ROWS = 16
-_TICK_SECONDS = 0.5
 
 
 class Watcher(Protocol):
@@ -82,34 +75,7 @@ class ExtractReport:
     workers: tuple[str, ...]
 
 
-class ExtractWorker:
-    """A `ShardExtractor` in a process of its own; Ray Data calls it with one task at a time."""
-
-    def __init__(self, config: ExtractConfig, storage: Storage, meta: StoreMeta, board: ActorHandle) -> None:
-        device, description = _settle(config)
-        name = f"{os.uname().nodename}-{os.getpid()}"
-        self._manifest = Manifest.read(storage, "manifest.parquet")
-        self._extract = ShardExtractor(
-            storage,
-            meta,
-            build_extractor(_extractor_options(config), device),
-            _read_options(config),
-            batch_size=config.batch_size,
-            decode_threads=config.decode_threads,
-            report=lambda shard, rows, step: board.post.remote(shard, rows, step),
-        )
-        board.enter.remote(name, f"{name}: {description}")
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Compute the shard of the one task in the batch."""
-        task = ShardTask(**json.loads(batch["task"][0]))
-        summary = self._extract(task, self._manifest.records(task.start, task.stop))
-        return {"summary": [json.dumps(asdict(summary))]}
-
-
-def run(
-    config: ExtractConfig, manifest: Manifest, watcher: Watcher, *, retry: bool = False
-) -> ExtractReport:
+def run(config: ExtractConfig, manifest: Manifest, watcher: Watcher, *, retry: bool = False) -> ExtractReport:
     """Extract what is missing in the store, or with `retry` the rows that failed.
 
     Args:
@@ -132,9 +98,9 @@ def run(
             config.workers,
             config.cpus_per_worker,
             config.gpus_per_worker,
-            wants_gpu=config.device != "cpu" and config.backbone not in {"sift", "blank"},
+            wants_gpu=config.device != "cpu" and config.backbone not in CPU_ONLY,
         )
-        meta = _meta(config, manifest, _probe(config, manifest, pool))
+        meta = store_meta(config, manifest, _probe(config, manifest, pool))
         writer = StoreWriter.open(storage, meta, manifest)
         storage.publish(JOB_FILE, to_json(config.model_dump()))
         forget_all(storage)
@@ -180,7 +146,7 @@ def _run_tasks(
         num_gpus=pool.gpus,
     )
     began = None
-    for _ in _ticking(dataset):
+    for _ in ticking(dataset):
         state = ray.get(board.state.remote())
         watcher.update(state)
         if state.workers and began is None:
@@ -188,45 +154,6 @@ def _run_tasks(
         if state.workers and state.quiet > config.stall_timeout:
             raise _stalled(config, state)
     return ray.get(board.state.remote()), time.monotonic() - (began or time.monotonic())
-
-
-def _ticking(dataset: ray.data.Dataset) -> Iterator[None]:
-    """Consume the dataset in a thread, and tick until it ends; its error is raised here."""
-    ended: queue.Queue[BaseException | None] = queue.Queue()
-
-    def consume() -> None:
-        try:
-            for _ in dataset.iter_rows():
-                pass
-            ended.put(None)
-        except BaseException as error:  # noqa: BLE001 - carried over to the driver's thread
-            ended.put(error)
-
-    threading.Thread(target=consume, daemon=True).start()
-    while True:
-        try:
-            error = ended.get(timeout=_TICK_SECONDS)
-        except queue.Empty:
-            yield
-            continue
-        if error is not None:
-            raise _readable(error) from None
-        return
-
-
-def _readable(error: BaseException) -> BaseException:
-    """The AmesError inside what Ray raised; anything else with its last line first."""
-    found: BaseException | None = error
-    while found is not None:
-        cause = getattr(found, "cause", None)
-        if isinstance(cause, AmesError):
-            return cause
-        found = cause or found.__cause__
-    last = str(error).strip().splitlines()
-    return RunError(
-        f"a worker could not go on: {last[-1] if last else type(error).__name__}",
-        "finished shards are safe; the same command goes on with the rest",
-    )
 
 
 def _stalled(config: ExtractConfig, state: BoardState) -> RunError:
@@ -239,75 +166,15 @@ def _stalled(config: ExtractConfig, state: BoardState) -> RunError:
 
 def _probe(config: ExtractConfig, manifest: Manifest, pool: WorkerPool) -> ExtractorSpec:
     """Send one image through one worker before the fan-out, so that a wrong path costs seconds."""
-    probe = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_retries=0)(_probe_here)
+    remote = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_retries=0)(probe)
     records = manifest.records(0, min(_PROBE_ROWS, len(manifest)))
     try:
-        found: ExtractorSpec | AmesError = ray.get(probe.remote(config, records))
+        found: ExtractorSpec | AmesError = ray.get(remote.remote(config, records))
     except ray.exceptions.RayError as error:
-        raise _readable(error) from None
+        raise readable(error) from None
     if isinstance(found, AmesError):
         raise found
     return found
-
-
-def _probe_here(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpec | AmesError:
-    try:
-        device, _ = _settle(config)
-        extractor = build_extractor(_extractor_options(config), device)
-    except AmesError as error:
-        return error
-    for record in records:
-        ready = prepare(record, extractor, _read_options(config))
-        if isinstance(ready, Prepared):
-            extractor.extract([ready])
-            break
-    return extractor.spec
-
-
-def _settle(config: ExtractConfig) -> tuple[str, str]:
-    """Choose the device and the thread counts of this worker process; returns it and a description."""
-    import cv2
-
-    # Pictures are decoded by our own threads; more inside OpenCV would only compete with them.
-    cv2.setNumThreads(1)
-    assigned = ray.get_gpu_ids()
-    device = "cpu" if config.backbone in {"sift", "blank"} else choose_device(config.device, assigned)
-    if config.backbone not in {"sift", "blank"}:
-        import torch
-
-        torch.set_num_threads(max(1, int(config.cpus_per_worker)))
-    reserved = f", GPU {', '.join(map(str, assigned))} reserved" if assigned else ""
-    return device, f"{device}{reserved}"
-
-
-def _extractor_options(config: ExtractConfig) -> ExtractorOptions:
-    return ExtractorOptions(
-        backbone=config.backbone,
-        weights=config.weights,
-        detector=config.detector,
-        topk=config.topk,
-        imsize=config.imsize,
-        min_side=config.min_side,
-        precision=config.precision,
-    )
-
-
-def _read_options(config: ExtractConfig) -> ReadOptions:
-    return ReadOptions(truncated=config.truncated, max_pixels=config.max_pixels)
-
-
-def _meta(config: ExtractConfig, manifest: Manifest, spec: ExtractorSpec) -> StoreMeta:
-    return StoreMeta(
-        rows=len(manifest),
-        shard_rows=config.shard_rows,
-        format=config.format,
-        codec=config.codec,
-        topk=config.topk,
-        dim=spec.dim,
-        pooled=spec.pooled,
-        manifest_digest=manifest.digest,
-        settings={**spec.settings, "read": asdict(_read_options(config)), "crop": config.crop},
-    )
 
 
 def _report(
@@ -327,7 +194,7 @@ def _report(
     )
 
 
-def _total(counts: Any) -> dict[str, int]:
+def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
     for count in counts:
         for reason, number in count.items():

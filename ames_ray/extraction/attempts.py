@@ -95,7 +95,7 @@ def _next_try(last: _Entry, shard: int) -> _Entry:
     if not last.in_flight:
         if last.outside + 1 >= _MAX_DEATHS_OUTSIDE:
             raise RunError(
-                f"shard {shard} killed its worker {_MAX_DEATHS_OUTSIDE} times, and not while reading an image",
+                f"shard {shard} killed its worker {_MAX_DEATHS_OUTSIDE} times, not while reading an image",
                 "look at the worker logs: memory and the disk are the usual causes",
             )
         return replace(entry, outside=last.outside + 1)

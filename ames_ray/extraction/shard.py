@@ -51,9 +51,7 @@ class ReadOptions:
 def prepare(record: ImageRecord, extractor: Extractor, reading: ReadOptions) -> Ready:
     """Read, decode, crop and resize one picture; a bad one becomes features with a reason."""
     try:
-        image = decode(
-            read_bytes(record.uri), max_pixels=reading.max_pixels, truncated=reading.truncated
-        )
+        image = decode(read_bytes(record.uri), max_pixels=reading.max_pixels, truncated=reading.truncated)
         return extractor.prepare(record, image.pixels, image.flag)
     except ImageError as error:
         return ImageFeatures(record, reason=error.reason)

@@ -1,0 +1,58 @@
+# Every target installs what it needs into .venv first. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DEMO := $(VENV)/.installed-demo
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow faults lint format bench docs constraints clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(DEMO) ## Run the main job on real photos
+	$(BIN)/ames-ray demo output=demo/
+
+test: $(DEV) ## Run the tests (a few minutes on two cores)
+	$(BIN)/python -m pytest
+
+test-slow: $(DEV) ## Run the long tests: files past 2 GB, full-size networks
+	$(BIN)/python -m pytest -m slow
+
+faults: $(DEV) ## Kill runs at random places and compare what they resume to
+	$(BIN)/python -m pytest -m faults
+
+lint: $(DEV) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV) ## Measure, and write benchmarks/results/
+	$(BIN)/python -m benchmarks.extraction
+
+docs: $(DEV) ## Rewrite the pages that are generated from the code
+	$(BIN)/python docs/generate.py
+
+constraints: $(DEV) ## Write the installed versions to constraints.txt
+	(head -1 constraints.txt; $(PIP) freeze --exclude-editable) > constraints.new && mv constraints.new constraints.txt
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ames-ray needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(DEMO): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -c constraints.txt -e '.[samples]'
+	touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -c constraints.txt -e '.[dev,samples]'
+	touch $@

@@ -1,0 +1,69 @@
+"""The verbs that show ames-ray on photos that come with packages: samples, demo."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ames_ray.cli.images import run, show
+from ames_ray.cli.tables import facts
+from ames_ray.config.compose import compose
+from ames_ray.config.extract import ExtractConfig
+from ames_ray.config.options import dataset_options
+from ames_ray.datasets.registry import build_manifest
+from ames_ray.samples.build import build_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ames_ray.config.demo import DemoConfig, SamplesConfig
+    from ames_ray.samples.build import SampleReport
+    from ames_ray.types import ImageFeatures
+
+_SHEET_COLUMNS = 4
+_SHEET_PICTURES = 12
+
+
+def samples(config: SamplesConfig) -> None:
+    """Put real photos into a folder and say where they come from."""
+    _show_samples(build_samples(Path(config.output), config.source))
+
+
+def demo(config: DemoConfig) -> None:
+    """Photos, extraction, a contact sheet, and what to try next."""
+    from ames_ray.report.contact_sheet import SheetItem, contact_sheet
+
+    folder = Path(config.output)
+    photos, store, sheet = folder / "photos", folder / "store", folder / "contact_sheet.png"
+    _show_samples(build_samples(photos, config.source))
+    job = compose(ExtractConfig, [f"images={photos}", "backbone=sift", f"output={store}"])
+    show(run(job, build_manifest(dataset_options(job))))
+    items = [SheetItem.of(features) for features in _spread(str(store))]
+    contact_sheet(items, sheet, columns=_SHEET_COLUMNS, title="The strongest RootSIFT descriptors")
+    facts("demo", {"contact sheet": str(sheet)})
+    _next(photos, store)
+
+
+def _spread(store: str) -> Iterator[ImageFeatures]:
+    """Some pictures of a store, evenly spread over it."""
+    from ames_ray.store.reader import Store
+
+    opened = Store.open(store)
+    good = [f for shard in range(opened.meta.shards) for f in opened.features(shard) if f.ok]
+    step = max(1, len(good) // _SHEET_PICTURES)
+    return islice(good[::step], _SHEET_PICTURES)
+
+
+def _show_samples(report: SampleReport) -> None:
+    facts("samples", {"photos": f"{report.photos:,}", "from": report.source, "folder": report.folder})
+
+
+def _next(photos: Path, store: Path) -> None:
+    lines = (
+        "try next:",
+        "  ames-ray extract images=YOUR_PHOTOS/ output=your_store/",
+        f"  ames-ray store info {store}",
+        f"  ames-ray check images={photos} deep=true",
+    )
+    print("\n".join(lines))  # noqa: T201

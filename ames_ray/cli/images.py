@@ -1,0 +1,112 @@
+"""The verbs that look at images: check, plan, extract, store retry."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from ames_ray.cli.display import Display, duration
+from ames_ray.cli.tables import counts, facts
+from ames_ray.config.extract import ExtractConfig
+from ames_ray.config.options import dataset_options, extractor_options, store_meta
+from ames_ray.datasets.registry import build_manifest
+from ames_ray.errors import FailedRowsError, StoreError
+from ames_ray.extraction.plan import cheaper, make_plan, require_room, size
+from ames_ray.files import Storage
+
+if TYPE_CHECKING:
+    from ames_ray.config.extract import CheckConfig, PlanConfig
+    from ames_ray.config.store import RetryConfig
+    from ames_ray.datasets.manifest import Manifest
+    from ames_ray.distributed.extract import ExtractReport
+
+
+def check(config: CheckConfig) -> None:
+    """Print what is wrong with the files of a data set; exit code 3 if anything is."""
+    from ames_ray.datasets.check import check_manifest
+
+    report = check_manifest(build_manifest(dataset_options(config)), deep=config.deep, threads=config.threads)
+    facts("check", {"images": f"{report.rows:,}", **counts(report.counts)})
+    for line in report.lines():
+        print(line)  # noqa: T201
+    if report.problems:
+        raise FailedRowsError(f"{report.problems:,} of {report.rows:,} images have a problem", report.hint)
+
+
+def plan(config: PlanConfig) -> None:
+    """Print the size of the store that an extraction would make; an error where it cannot fit."""
+    from ames_ray.descriptors.extractor import static_spec
+
+    manifest = build_manifest(dataset_options(config))
+    meta = store_meta(config, manifest, static_spec(extractor_options(config)))
+    storage = Storage.at(config.output)
+    found = make_plan(meta, storage, meta.rows)
+    free = "unknown (object store)" if found.free_bytes is None else size(found.free_bytes)
+    facts(
+        "plan",
+        {
+            "images": f"{found.rows:,}",
+            "shards": f"{found.shards:,} of {config.shard_rows:,} rows",
+            "an image": size(found.row_bytes),
+            "store": size(found.missing_bytes),
+            "free space": f"{free} in {config.output}",
+            **{f"with {words}": size(total) for words, total in cheaper(meta).items()},
+        },
+    )
+    require_room(found, meta, config.output)
+
+
+def extract(config: ExtractConfig) -> None:
+    """Extract descriptors and print what was written."""
+    manifest = build_manifest(dataset_options(config))
+    for note in manifest.notes:
+        print(note, file=sys.stderr)  # noqa: T201
+    show(run(config, manifest))
+
+
+def retry(config: RetryConfig) -> None:
+    """Compute the failed rows of a store again."""
+    from ames_ray.distributed.extract import JOB_FILE
+    from ames_ray.store.reader import Store
+
+    storage = Storage.at(config.store)
+    if not storage.exists(JOB_FILE):
+        raise StoreError(
+            f"{config.store}/{JOB_FILE} does not exist: the store was not made by `ames-ray extract`",
+            "imported and merged stores have no failed rows to redo",
+        )
+    how = json.loads(storage.read(JOB_FILE))
+    how |= {"output": config.store, "overwrite": False, "strict": config.strict}
+    how |= {"address": config.address, "workers": config.workers}
+    manifest = Store.open(config.store, allow_partial=True).manifest
+    show(run(ExtractConfig.model_validate(how), manifest, retry=True))
+
+
+def run(config: ExtractConfig, manifest: Manifest, *, retry: bool = False) -> ExtractReport:
+    """Run an extraction with a progress display."""
+    from ames_ray.distributed import extract as distributed
+
+    with Display() as display:
+        return distributed.run(config, manifest, display, retry=retry)
+
+
+def show(report: ExtractReport) -> None:
+    """Print the table of what was written and where."""
+    failed = sum(report.failed.values())
+    rows = {
+        "images": f"{report.rows:,}, {failed:,} of them failed",
+        **counts(report.failed),
+        **counts(report.flagged, "kept, but"),
+        "store": report.output,
+        "bytes": f"{size(report.stored_bytes)}, {size(report.stored_bytes / max(1, report.rows))} an image",
+    }
+    if failed:
+        rows["failed images"] = f"{report.output}/failed.csv"
+    if report.computed:
+        rate = report.computed / max(report.seconds, 1e-9)
+        rows["time"] = f"{duration(report.seconds)}, {rate:.1f} images/s by {len(report.workers)} workers"
+        rows["limit"] = report.limit
+    else:
+        rows["time"] = "nothing to do: every image is in the store"
+    facts("extract", rows)

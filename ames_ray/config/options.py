@@ -1,0 +1,62 @@
+"""From a job object to the options of the parts that do the work."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from ames_ray.datasets.registry import DatasetOptions
+from ames_ray.descriptors.extractor import ExtractorOptions
+from ames_ray.extraction.shard import ReadOptions
+from ames_ray.store.meta import StoreMeta
+
+if TYPE_CHECKING:
+    from ames_ray.config.extract import ExtractConfig, ImagesConfig
+    from ames_ray.datasets.manifest import Manifest
+    from ames_ray.descriptors.extractor import ExtractorSpec
+
+
+def dataset_options(config: ImagesConfig) -> DatasetOptions:
+    """Which images."""
+    return DatasetOptions(
+        dataset=config.dataset,
+        images=config.images,
+        split=config.split,
+        data_root=config.data_root,
+        list_file=config.list_file,
+        crop=config.crop,
+        allow_outside=config.allow_outside,
+    )
+
+
+def read_options(config: ImagesConfig) -> ReadOptions:
+    """How files become pixels."""
+    return ReadOptions(truncated=config.truncated, max_pixels=config.max_pixels)
+
+
+def extractor_options(config: ExtractConfig) -> ExtractorOptions:
+    """How pixels become descriptors."""
+    return ExtractorOptions(
+        backbone=config.backbone,
+        weights=config.weights,
+        detector=config.detector,
+        topk=config.topk,
+        imsize=config.imsize,
+        min_side=config.min_side,
+        precision=config.precision,
+    )
+
+
+def store_meta(config: ExtractConfig, manifest: Manifest, spec: ExtractorSpec) -> StoreMeta:
+    """What the store holds; two runs with equal ones may write to the same store."""
+    return StoreMeta(
+        rows=len(manifest),
+        shard_rows=config.shard_rows,
+        format=config.format,
+        codec=config.codec,
+        topk=config.topk,
+        dim=spec.dim,
+        pooled=spec.pooled,
+        manifest_digest=manifest.digest,
+        settings={**spec.settings, "read": asdict(read_options(config)), "crop": config.crop},
+    )

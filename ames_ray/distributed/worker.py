@@ -1,0 +1,92 @@
+"""One worker process of an extraction: it settles on a device, builds its extractor, and works shards off."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from ames_ray.config.options import extractor_options, read_options
+from ames_ray.datasets.manifest import Manifest
+from ames_ray.descriptors.extractor import Prepared, build_extractor
+from ames_ray.errors import AmesError
+from ames_ray.extraction.device import choose_device
+from ames_ray.extraction.shard import ShardExtractor, prepare
+from ames_ray.store.writer import MANIFEST_FILE, ShardTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ray.actor import ActorHandle
+
+    from ames_ray.config.extract import ExtractConfig
+    from ames_ray.descriptors.extractor import ExtractorSpec
+    from ames_ray.files import Storage
+    from ames_ray.store.meta import StoreMeta
+    from ames_ray.types import ImageRecord
+
+CPU_ONLY = frozenset({"sift", "blank"})
+"""Backbones that a GPU would not help."""
+
+
+class ExtractWorker:
+    """A `ShardExtractor` in a process of its own; Ray Data calls it with one task at a time."""
+
+    def __init__(self, config: ExtractConfig, storage: Storage, meta: StoreMeta, board: ActorHandle) -> None:
+        device, description = _settle(config)
+        name = f"{os.uname().nodename}-{os.getpid()}"
+        self._manifest = Manifest.read(storage, MANIFEST_FILE)
+        self._extract = ShardExtractor(
+            storage,
+            meta,
+            build_extractor(extractor_options(config), device),
+            read_options(config),
+            batch_size=config.batch_size,
+            decode_threads=config.decode_threads,
+            report=board.post.remote,
+        )
+        board.enter.remote(name, f"{name}: {description}")
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Compute the shard of the one task in the batch."""
+        task = ShardTask(**json.loads(batch["task"][0]))
+        summary = self._extract(task, self._manifest.records(task.start, task.stop))
+        return {"summary": [json.dumps(asdict(summary))]}
+
+
+def probe(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpec | AmesError:
+    """Take the first readable image through everything, as a worker will; returns what it yields.
+
+    An AmesError is returned, not raised: Ray would wrap it into a page of its own.
+    """
+    try:
+        device, _ = _settle(config)
+        extractor = build_extractor(extractor_options(config), device)
+    except AmesError as error:
+        return error
+    for record in records:
+        ready = prepare(record, extractor, read_options(config))
+        if isinstance(ready, Prepared):
+            extractor.extract([ready])
+            break
+    return extractor.spec
+
+
+def _settle(config: ExtractConfig) -> tuple[str, str]:
+    """Choose the device and the thread counts of this process; returns the device and a description."""
+    import cv2
+
+    # Pictures are decoded by our own threads; more inside OpenCV would only compete with them.
+    cv2.setNumThreads(1)
+    assigned = ray.get_gpu_ids()
+    reserved = f", GPU {', '.join(map(str, assigned))} reserved" if assigned else ""
+    if config.backbone in CPU_ONLY:
+        return "cpu", f"cpu{reserved}"
+    device = choose_device(config.device, assigned)
+    import torch
+
+    torch.set_num_threads(max(1, int(config.cpus_per_worker)))
+    return device, f"{device}{reserved}"
