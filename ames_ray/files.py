@@ -227,14 +227,7 @@ def _own_local(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
     # The kernel drops an flock when its process dies, so a killed owner needs no clean-up.
     path = Path(storage.path(OWNER))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            with suppress(ValueError):
-                raise _refuse(storage, json.loads(handle.read() or b"{}")) from None
-            raise _refuse(storage, {}) from None
+    with _locked(path, storage) as handle:
         handle.truncate(0)
         handle.write(to_json(claim))
         handle.flush()
@@ -242,6 +235,25 @@ def _own_local(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _locked(path: Path, storage: Storage) -> IO[bytes]:
+    while True:
+        handle = path.open("a+b")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with handle:
+                handle.seek(0)
+                content = handle.read()
+            holder = {}
+            with suppress(ValueError):
+                holder = json.loads(content)
+            raise _refuse(storage, holder) from None
+        # The last owner may have removed the file between our opening and locking it.
+        if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+            return handle
+        handle.close()
 
 
 @contextmanager

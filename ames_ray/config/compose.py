@@ -98,7 +98,7 @@ def _for_hydra(job: type[JobConfig], key: str, value: str) -> str:
 def _is_text(annotation: Any) -> bool:
     union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     options = typing.get_args(annotation) if union else (annotation,)
-    return any(option is str or typing.get_args(option)[:1] == (str,) for option in options)
+    return any(option is str or getattr(option, "__origin__", None) is str for option in options)
 
 
 def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:

@@ -1,0 +1,180 @@
+"""Weights from files: read safely, matched exactly.
+
+Nothing in a file can run code: only tensors, plain containers and a few inert types are read. Every weight
+that the network needs must be there with its shape, or nothing is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ames_ray.errors import UnsafeFileError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+logger = logging.getLogger(__name__)
+
+PREFIXES = ("module.", "encoder_q.")
+"""Put in front of every name by `DataParallel` and by momentum contrast."""
+_NAMED = 3
+# Plain values that training scripts store beside the weights; none of them runs code when it is rebuilt.
+_INERT = (
+    argparse.Namespace,
+    np.dtype,
+    np.float64(0).__reduce__()[0],
+    *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")),
+)
+
+
+def require_file(path: str, purpose: str, hint: str) -> Path:
+    """The path, if such a file exists.
+
+    Raises:
+        WeightsError: It is missing, or is a folder.
+    """
+    found = Path(path).expanduser()
+    if not found.is_file():
+        what = "is a folder, not a file" if found.is_dir() else "does not exist"
+        raise WeightsError(f"{purpose}: {path} {what}", hint)
+    return found
+
+
+def read_state(path: Path, under: str | None = None) -> dict[str, torch.Tensor]:
+    """Tensors by name from a `.safetensors` or torch file.
+
+    Args:
+        path: The file.
+        under: Entry that holds the state dict; a file that is a state dict itself is taken as it is.
+
+    Raises:
+        UnsafeFileError: The file holds types that could run code.
+        WeightsError: It is no weights file, or has no state dict.
+    """
+    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if under is not None and isinstance(loaded, dict) and under in loaded:
+        loaded = loaded[under]
+    if not isinstance(loaded, dict):
+        raise WeightsError(f"{path} holds a {type(loaded).__name__}, not weights by name")
+    state = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
+    if not state:
+        entries = ", ".join(map(str, list(loaded)[:_NAMED])) or "nothing"
+        wanted = f" or an entry '{under}'" if under else ""
+        raise WeightsError(f"{path} holds no tensors by name{wanted}; it holds {entries}")
+    return strip_prefixes(state, path)
+
+
+def strip_prefixes(state: Mapping[str, torch.Tensor], where: Path | str) -> dict[str, torch.Tensor]:
+    """The same tensors under the names without `PREFIXES`.
+
+    Raises:
+        WeightsError: Two tensors get one name.
+    """
+    stripped: dict[str, torch.Tensor] = {}
+    for full_name, value in state.items():
+        name = full_name
+        while name.startswith(PREFIXES):
+            name = name.partition(".")[2]
+        if name in stripped:
+            raise WeightsError(f"{where} holds '{name}' twice, with and without one of {', '.join(PREFIXES)}")
+        stripped[name] = value
+    return stripped
+
+
+def load_exactly(
+    module: torch.nn.Module, state: Mapping[str, torch.Tensor], where: Path | str, hint: str | None = None
+) -> None:
+    """Put `state` into `module` as float32; parameters on the meta device are replaced.
+
+    Args:
+        module: The network.
+        state: Tensors by the module's names.
+        where: File that they came from, for messages.
+        hint: What to do where they do not match.
+
+    Raises:
+        WeightsError: A weight is missing or has another shape; nothing is loaded then.
+    """
+    needed = module.state_dict()
+    missing = [name for name in needed if name not in state]
+    misfits = [
+        f"{name} is {_shape(state[name])} and must be {_shape(needed[name])}"
+        for name in needed
+        if name in state and state[name].shape != needed[name].shape
+    ]
+    if missing or misfits:
+        matched = len(needed) - len(missing) - len(misfits)
+        parts = [f"{where}: matched {matched} of {len(needed)} weights"]
+        parts += [f"missing {_first(missing)}"] if missing else []
+        parts += [f"{_first(misfits)}"] if misfits else []
+        raise WeightsError("; ".join(parts), hint)
+    warn_unexpected([name for name in state if name not in needed], where)
+    module.load_state_dict({name: _as_float32(state[name]) for name in needed}, strict=True, assign=True)
+    logger.info("%s: matched %d of %d weights", where, len(needed), len(needed))
+
+
+def warn_unexpected(names: list[str], where: Path | str) -> None:
+    """Say in the log which tensors of a file were not used."""
+    if names:
+        logger.warning("%s: %d unexpected entries ignored: %s", where, len(names), _first(names))
+
+
+def _first(names: Iterable[str]) -> str:
+    names = list(names)
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a scalar"
+
+
+def _as_float32(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is no safetensors file: {error}") from None
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(list(_INERT)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        types = _unsafe_types(path)
+        if not types:
+            raise WeightsError(f"{path} is no torch weights file: {_first_line(error)}") from None
+        raise UnsafeFileError(
+            f"{path} is not only weights: it would create {', '.join(types)}",
+            "where you trust it, open it once yourself and save its weights alone: "
+            "torch.save(model.state_dict(), FILE)",
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as weights: {_first_line(error)}") from None
+
+
+def _unsafe_types(path: Path) -> list[str]:
+    """Names of the types in a torch file that the safe reader refuses; empty where it holds none."""
+    try:
+        with torch.serialization.safe_globals(list(_INERT)):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+        return []
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

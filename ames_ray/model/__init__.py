@@ -1,0 +1,1 @@
+"""The AMES network: its textbook form, its fast form, its files, and what re-rankers have in common."""

@@ -1,0 +1,171 @@
+"""AMES in the form that everything uses: equal to `ames_ray.model.dense`, at a fraction of its cost.
+
+What the textbook form computes in vain, and this one does not:
+- a query token sees the matching token and its own image, or the other image, but never both at once: so
+  attention runs on Q², T² and Q·T blocks, never on (Q + T + 1)²;
+- the answer is read at the matching token, so the last block's cross-attention and feed-forward part run
+  there alone;
+- the first self-attention of an image does not depend on the other image: it is done once for a query and
+  its whole shortlist.
+
+An image is carried as [matching token | its tokens]. Both images of a pair carry a copy of the matching
+token, because the tokens of both look at it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ames_ray.errors import StoreError
+from ames_ray.model.layers import Attention, Binarize, Block, Blocks, initialise
+from ames_ray.model.padding import LOWEST_LOGIT, blank, empty_images, visible_from
+
+if TYPE_CHECKING:
+    from ames_ray.model.options import AmesOptions
+
+
+class AmesOutput(NamedTuple):
+    """The network's answer with the tokens after its last block, which distillation compares.
+
+    Attributes:
+        similarity: (B,) logits.
+        matching: (B, D) the matching token.
+        query: (B, Q, D) query tokens; rows of padding mean nothing.
+        gallery: (B, T, D) gallery tokens; rows of padding mean nothing.
+    """
+
+    similarity: Tensor
+    matching: Tensor
+    query: Tensor
+    gallery: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageTokens:
+    """An image as far as it does not depend on the other one of a pair.
+
+    Attributes:
+        start: (B, 1 + N, D) the learned matching token and the projected descriptors.
+        attended: (B, 1 + N, D) the same after the first self-attention; position 0 means nothing.
+        visible: (B, 1 + N) bool, False for padding; or none.
+        empty: (B,) bool, True where there is no descriptor at all.
+    """
+
+    start: Tensor
+    attended: Tensor
+    visible: Tensor | None
+    empty: Tensor
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+class Ames(nn.Module):
+    """Asymmetric and memory-efficient similarity of two images from their local descriptors.
+
+    Source: Suma et al., ECCV 2024, arXiv 2408.03282.
+
+    Args:
+        options: Sizes.
+    """
+
+    def __init__(self, options: AmesOptions) -> None:
+        super().__init__()
+        self.options = options
+        dim = options.dim
+        self.mtc_token = nn.Parameter(torch.empty(dim))
+        if options.binary:
+            binarize = Binarize(options.descriptor_dim, dim)
+            self.remap_local = nn.Sequential(binarize, nn.Linear(dim, dim), nn.LayerNorm(dim))
+        else:
+            self.remap_local = nn.Sequential(nn.Linear(options.descriptor_dim, dim), nn.LayerNorm(dim))
+        self.decoder = Blocks(dim, options.heads, options.feedforward, options.blocks)
+        self.classifier = nn.Linear(dim, 1)
+        self.apply(initialise)
+        nn.init.trunc_normal_(self.mtc_token, std=0.02)
+
+    def forward(
+        self,
+        src_local: Tensor,
+        tgt_local: Tensor,
+        src_mask: Tensor | None = None,
+        tgt_mask: Tensor | None = None,
+        *,
+        return_tokens: bool = False,
+    ) -> Tensor | AmesOutput:
+        """Similarity logits of pairs.
+
+        Args:
+            src_local: (G, Q, D_in) query descriptors. G divides B: query i belongs to the B / G gallery
+                images from i · B / G on; G = B are plain pairs, G = 1 is one query with its shortlist.
+            tgt_local: (B, T, D_in) gallery descriptors.
+            src_mask: (G, Q) bool, True = padding, or (G,) integer lengths, or none.
+            tgt_mask: (B, T) bool, True = padding, or (B,) integer lengths, or none.
+            return_tokens: Also give the tokens after the last block, which costs a fifth more.
+
+        Returns:
+            (B,) logits; no sigmoid. In evaluation mode a pair with an image without any descriptor gets
+            `LOWEST_LOGIT`.
+
+        Raises:
+            StoreError: A shape does not fit.
+        """
+        query_visible = visible_from(src_mask, src_local, "query")
+        gallery_visible = visible_from(tgt_mask, tgt_local, "gallery")
+        query = self.image(self.project(blank(src_local, query_visible)), query_visible)
+        tokens = self.stored(self.project(blank(tgt_local, gallery_visible)))
+        return self.compare(query, self.image(tokens, gallery_visible), return_tokens=return_tokens)
+
+    def project(self, descriptors: Tensor) -> Tensor:
+        """Tokens of (B, N, D_in) descriptors: (B, N, D)."""
+        if descriptors.ndim != 3 or descriptors.shape[-1] != self.options.descriptor_dim:
+            raise StoreError(
+                f"descriptors have shape {tuple(descriptors.shape)}, "
+                f"the model takes (images, descriptors, {self.options.descriptor_dim})",
+                "descriptors and model must come from the same backbone",
+            )
+        descriptors = descriptors.to(self.mtc_token.dtype)
+        tokens: Tensor = self.remap_local(F.normalize(descriptors, dim=-1))
+        return tokens
+
+    def stored(self, tokens: Tensor) -> Tensor:
+        """Gallery tokens as a database holds them: in full precision rounded through float16."""
+        if self.training or self.options.binary:
+            return tokens
+        return tokens.half().to(tokens.dtype)
+
+    def image(self, tokens: Tensor, visible: Tensor | None = None) -> ImageTokens:
+        """Do what depends on one image alone.
+
+        Args:
+            tokens: (B, N, D) from `project`, `stored` or `ames_ray.model.payload`.
+            visible: (B, N) bool, True = real; or none.
+        """
+        empty = empty_images(visible, tokens)
+        start = torch.cat((self.mtc_token.to(tokens.dtype).expand(len(tokens), 1, -1), tokens), 1)
+        if visible is not None:
+            visible = F.pad(visible, (1, 0), value=True)
+        return ImageTokens(start, _self_attention(self._blocks()[0], start, visible), visible, empty)
+
+    def compare(
+        self, query: ImageTokens, gallery: ImageTokens, *, return_tokens: bool = False
+    ) -> Tensor | AmesOutput:
+        """Similarity of pairs of prepared images; as `forward` from there on."""
+        repeats = _repeats(len(query), len(gallery))
+        first, *rest = self._blocks()
+        matching = self.mtc_token.expand(len(gallery), -1)
+        matching = _matching(first.self_attn, first.norm1, matching, query, gallery)
+        pair = _Pair(
+            _repeat(query.attended, repeats),
+            gallery.attended,
+            None if query.visible is None else _repeat(query.visible, repeats),
+            gallery.visible,
+        ).carrying(matching)
+        for block in rest:
+            pair = _self_attend(block, _interact(previous := first, pair) if False else pair)
+        raise NotImplementedError

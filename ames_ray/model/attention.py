@@ -1,0 +1,76 @@
+"""Attention between two sets of tokens, and the one place where its kernel is chosen.
+
+There are two kernels with equal results. "fused" is torch's `scaled_dot_product_attention`, which never
+writes the scores to memory. "products" is two batched products with a softmax between; on a CPU it is the
+faster one where the scores fit the cache, and always in bfloat16, for which torch's fused CPU kernel does
+not use the machine's bfloat16 units (`benchmarks/scoring.py --kernels` measures both).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Kernel = Literal["fused", "products"]
+
+_PRODUCTS_UP_TO = 256 * 256
+"""Scores of one head and image up to which "products" wins in float32 on a CPU."""
+
+
+def choose_kernel(query: Tensor, keys: Tensor) -> Kernel:
+    """The faster kernel for these tokens, by device, dtype and size, as measured.
+
+    Args:
+        query: (B, L, D) tokens that look.
+        keys: (B, S, D) tokens that are looked at.
+    """
+    # "products" would keep all scores for the backward pass.
+    if query.device.type != "cpu" or query.requires_grad:
+        return "fused"
+    if query.dtype == torch.bfloat16:
+        return "products"
+    return "products" if query.shape[1] * keys.shape[1] <= _PRODUCTS_UP_TO else "fused"
+
+
+def attend(
+    query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, heads: int, kernel: Kernel | None = None
+) -> Tensor:
+    """Multi-head attention on projected tokens.
+
+    Args:
+        query: (B, L, D) projected tokens that look; heads are consecutive runs of D / heads columns.
+        keys: (B, S, D).
+        values: (B, S, D).
+        visible: (B, S) bool, False for keys that nobody sees; or none. Each row has at least one True.
+        heads: Number of heads.
+        kernel: Which kernel; the measured choice by default.
+
+    Returns:
+        (B, L, D).
+    """
+    kernel = kernel or choose_kernel(query, keys)
+    return (_fused if kernel == "fused" else _products)(query, keys, values, visible, heads)
+
+
+def _fused(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, heads: int) -> Tensor:
+    query, keys, values = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, keys, values))
+    mask = None if visible is None else visible[:, None, None, :].expand(-1, 1, query.shape[2], -1)
+    return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+def _products(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, heads: int) -> Tensor:
+    # Head by head the operands are plain strided matrices, which BLAS takes without a copy.
+    width = query.shape[-1] // heads
+    query = query * width**-0.5
+    hidden = None if visible is None else ~visible.unsqueeze(1)
+    results = []
+    for start in range(0, width * heads, width):
+        part = slice(start, start + width)
+        scores = query[..., part] @ keys[..., part].transpose(1, 2)
+        if hidden is not None:
+            scores = scores.masked_fill_(hidden, -torch.inf)
+        results.append(scores.softmax(-1) @ values[..., part])
+    return torch.cat(results, -1)

@@ -1,0 +1,51 @@
+"""The sizes of an AMES network, and the four networks that its authors published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ames_ray.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class AmesOptions:
+    """Sizes of the network; the defaults are the paper's.
+
+    Attributes:
+        descriptor_dim: Width of a local descriptor as the backbone gives it.
+        binary: Whether descriptors become `dim` signs, as in the distilled ("dist") networks.
+        dim: Width of a token.
+        heads: Attention heads.
+        blocks: Transformer blocks.
+        feedforward: Hidden width of a block's feed-forward part.
+        backbone: Name of the backbone whose descriptors it was trained on, or none where unknown.
+
+    Raises:
+        ConfigError: A size is not positive, or `dim` is not a multiple of `heads`, or of 8 in a binary network.
+    """
+
+    descriptor_dim: int
+    binary: bool = False
+    dim: int = 128
+    heads: int = 2
+    blocks: int = 5
+    feedforward: int = 1024
+    backbone: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("descriptor_dim", "dim", "heads", "blocks", "feedforward"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model: {name}={getattr(self, name)}; allowed are whole numbers from 1")
+        if self.dim % self.heads:
+            raise ConfigError(f"model: dim={self.dim} is not a multiple of heads={self.heads}")
+        if self.binary and self.dim % 8:
+            raise ConfigError(f"model: dim={self.dim} signs do not fill whole bytes", "use a multiple of 8")
+
+
+PUBLISHED = {
+    "dinov2_ames": AmesOptions(768, backbone="dinov2"),
+    "dinov2_ames_dist": AmesOptions(768, binary=True, backbone="dinov2"),
+    "cvnet_ames": AmesOptions(1024, backbone="cvnet"),
+    "cvnet_ames_dist": AmesOptions(1024, binary=True, backbone="cvnet"),
+}
+"""The published networks by name (paper, table 2)."""

@@ -1,0 +1,75 @@
+"""Who made the sample photos, and under which licences: the text beside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ames_ray.samples.debian import UnpackedPackage
+
+CREDITS = "CREDITS.md"
+_COPYRIGHT = "COPYRIGHT.txt"
+
+_SCIKIT_IMAGE = """\
+| photo | by | licence |
+|---|---|---|
+| astronaut | NASA | public domain |
+| brick | CC0Textures, Bricks25 | CC0 |
+| camera | Lav Varshney | CC0 |
+| chelsea | Stefan van der Walt | CC0 |
+| coffee | Rachel Michetti, courtesy of Pikolo Espresso Bar | CC0 |
+| coins | Brooklyn Museum Collection | no known copyright restrictions |
+| grass | linolafett on DeviantArt, Grass 01 | CC0 |
+| gravel | CC0Textures, Gravel04 | CC0 |
+| hubble_deep_field | NASA | public domain |
+| moon | not stated; the licence of scikit-image | BSD-3-Clause |
+| motorcycle_left, motorcycle_right | Middlebury stereo benchmark 2014: Scharstein, Hirschmüller, Kitajima, \
+Krathwohl, Nešić, Wang, Westling | not stated; cite the benchmark |
+| rocket | SpaceX | public domain |
+"""
+
+
+def gcompris_credits(
+    package: UnpackedPackage, members: Sequence[str], notes: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """The credits of pictures out of the Debian package.
+
+    The notes that its authors put beside the pictures are quoted as they are, since a rewritten list could
+    credit the wrong person.
+
+    Args:
+        package: The unpacked package.
+        members: Paths of the pictures inside the package.
+        notes: `README` files of the package by path.
+    """
+    folders = {member.rpartition("/")[0] for member in members}
+    parts = [
+        f"# Credits\n\nThese pictures come from GCompris, a collection of educational games, as Debian packages "
+        f"it:\n{package.name} {package.version}. They are the files as shipped, neither recompressed nor "
+        f"resized.\n\nThe authors' own notes below name author, licence and source of each picture. What they "
+        f"do not name is under\nthe licence of the package, GPL-3 or later. Debian's own statement is in "
+        f"[{_COPYRIGHT}]({_COPYRIGHT}).\n"
+    ]
+    for path, note in notes.items():
+        if path.rpartition("/")[0] in folders:
+            text = note.decode("utf-8", "replace").strip()
+            parts.append(f"\n## {path.rpartition('/')[0]}\n\n```text\n{text}\n```\n")
+    return {CREDITS: "".join(parts).encode(), _COPYRIGHT: package.copyright}
+
+
+def wheel_credits(labels: Sequence[str], scikit_learn_readme: bytes) -> dict[str, bytes]:
+    """The credits of photos out of the installed wheels.
+
+    Args:
+        labels: Names and versions of the packages.
+        scikit_learn_readme: The note beside scikit-learn's photos, quoted as it is.
+    """
+    readme = scikit_learn_readme.decode("utf-8", "replace").strip()
+    text = (
+        f"# Credits\n\nThese photos come from {' and '.join(labels)}. They are the files as shipped, neither "
+        f"recompressed nor resized.\n\n## scikit-image\n\n{_SCIKIT_IMAGE}\n"
+        f"## scikit-learn\n\n```text\n{readme}\n```\n"
+    )
+    return {CREDITS: text.encode()}

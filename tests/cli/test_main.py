@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ames_ray.cli.main import main
+from ames_ray.cli.verbs import VERBS
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "ray", "transformers", "pydantic", "numpy", "cv2", "pyarrow")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from ames_ray.cli.main import main; main(['--help']);"
+        f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stderr.strip() == "[]"
+    for name, verb in VERBS.items():
+        assert f"{name} " in done.stdout
+        assert verb.purpose in done.stdout
+
+
+@pytest.mark.parametrize("name", list(VERBS))
+def test_every_verb_explains_its_settings(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*name.split(), "--help"]) == 0
+    page = capsys.readouterr().out
+    job = VERBS[name].load_config()
+    assert VERBS[name].purpose in page
+    for example in job.examples:
+        assert example in page
+    for key, field in job.model_fields.items():
+        assert f"  {key}=" in page
+        assert field.description, key
+
+
+def test_the_job_script_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "jobs" / "extract.py", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "ames-ray extract images=photos/ output=store/" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["extarct"], "did you mean 'extract'?"),
+        (["store"], "one of: store info, store verify"),
+        (["extract", "images=x", "output=y", "topkk=2"], "did you mean topk?"),
+        (["store", "info", "nowhere"], "nowhere"),
+        (["extract", "images=nowhere", "output=y"], "nowhere"),
+    ],
+)
+def test_errors_are_one_message_and_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("ames-ray ")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ames_ray.cli.verbs import VERBS
+from ames_ray.config.compose import compose, config_folder, group_choices
+from ames_ray.config.extract import CheckConfig, ExtractConfig
+from ames_ray.config.store import ExportConfig, ImportConfig, InfoConfig
+from ames_ray.errors import ConfigError
+
+NEEDED = ["images=photos", "output=store"]
+
+
+def test_defaults_come_from_the_backbone_group() -> None:
+    assert compose(ExtractConfig, NEEDED).topk == 300
+    dinov2 = compose(ExtractConfig, [*NEEDED, "backbone=dinov2"])
+    assert (dinov2.topk, dinov2.imsize) == (700, 770)
+
+
+def test_a_setting_beats_its_group_whatever_the_order() -> None:
+    for words in (["topk=100", "backbone=dinov2"], ["backbone=dinov2", "topk=100"]):
+        assert compose(ExtractConfig, [*NEEDED, *words]).topk == 100
+
+
+def test_r1m_keeps_truncated_pictures_and_says_so_in_the_configuration() -> None:
+    words = ["dataset=roxford5k+r1m", "data_root=/data", "output=s"]
+    assert compose(ExtractConfig, words).truncated == "keep"
+    assert compose(ExtractConfig, [*words, "truncated=fail"]).truncated == "fail"
+
+
+def test_relative_paths_become_absolute_and_addresses_stay() -> None:
+    config = compose(ExtractConfig, ["images=photos", "output=s3://bucket/store"])
+    assert config.images == str(Path("photos").absolute())
+    assert config.output == "s3://bucket/store"
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["topkk=3"], "extract has no setting 'topkk'", "did you mean topk?"),
+        (["topk=many"], "topk='many'", "local descriptors kept per image"),
+        (["topk=0"], "topk=0", "strongest first"),
+        (["backbone=dinov3"], "backbone=dinov3: there is no such backbone", "did you mean dinov2"),
+        (["dataset=roxfrod5k"], "dataset=roxfrod5k: there is no such dataset", "did you mean roxford5k"),
+        (["desc_name=dinov2"], "'desc_name' is called 'backbone' here", "write backbone=dinov2"),
+        (["save_path=x"], "'save_path' is called 'output' here", "write output=x"),
+        (["photos/"], "'photos/' is not of the form key=value", ""),
+        (["format=zarr"], "format='zarr'", "file format of the shards"),
+        (["dataset=r1m"], "images= goes with dataset=folder", ""),
+    ],
+)
+def test_errors_name_the_key_the_value_and_the_fix(words: list[str], message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(ExtractConfig, [*NEEDED, *words])
+    assert message in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ConfigError, match="extract needs output="):
+        compose(ExtractConfig, ["images=photos"])
+    with pytest.raises(ConfigError, match="pass images=FOLDER or dataset=NAME"):
+        compose(CheckConfig, [])
+
+
+def test_a_backbone_may_be_a_hugging_face_model_or_a_function_of_ones_own() -> None:
+    for backbone in ("hf:facebook/dinov2-small", "hf:/models/a=b", "my_package.net:build"):
+        assert compose(ExtractConfig, [*NEEDED, f"backbone={backbone}"]).backbone == backbone
+
+
+def test_a_store_is_named_without_its_key() -> None:
+    assert compose(InfoConfig, ["store/"]) == compose(InfoConfig, ["store=store/"])
+
+
+def test_lists_and_mappings_in_the_authors_users_grammar() -> None:
+    config = compose(
+        ImportConfig,
+        ["inputs=[a.hdf5,b.hdf5]", "globals={cls: c.pt}", "list_file=l.txt", "data_root=/d", "output=s"],
+    )
+    assert config.inputs == [str(Path("a.hdf5").absolute()), str(Path("b.hdf5").absolute())]
+    assert config.globals == {"cls": str(Path("c.pt").absolute())}
+
+
+text = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1).filter(
+    lambda t: t.strip() == t and t != "null"
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(text)
+def test_any_path_survives_the_grammar(name: str) -> None:
+    config = compose(ExportConfig, ["store", f"output=/x/{name}"])
+    assert config.output == str(Path(f"/x/{name}"))
+
+
+def test_every_group_file_is_valid_yaml_and_holds_known_settings() -> None:
+    for group in ("backbone", "dataset"):
+        for name in group_choices(group):
+            values = yaml.safe_load((config_folder() / group / f"{name}.yaml").read_text())
+            assert set(values) <= ExtractConfig.setting_names(), name
+            assert values[group] == name
+
+
+def test_every_verb_has_examples_that_compose() -> None:
+    for name, verb in VERBS.items():
+        job = verb.load_config()
+        assert job.verb == name
+        assert len(job.examples) >= 1
+        for example in job.examples:
+            words = (
+                example.replace("python jobs/extract.py", f"ames-ray {name}").split("ames-ray ")[-1].split()
+            )
+            assert " ".join(words[: len(name.split())]) == name
+            compose(job, words[len(name.split()) :])

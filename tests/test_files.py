@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pyarrow.fs import LocalFileSystem
+
+from ames_ray.errors import StoreError
+from ames_ray.files import Storage, is_remote, sha256_file, to_json
+
+
+@pytest.fixture(params=["local", "filesystem"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """The local disk, and the same folder reached as object stores are: through a pyarrow file system."""
+    if request.param == "local":
+        return Storage.at(tmp_path / "store")
+    return Storage(str(tmp_path / "store"), LocalFileSystem(), "test://store")
+
+
+def test_publish_read_names_delete(storage: Storage) -> None:
+    assert storage.names("a") == []
+    storage.publish("a/2.bin", b"two")
+    storage.publish("a/10.bin", b"ten")
+    assert storage.names("a") == ["10.bin", "2.bin"]
+    assert storage.read("a/2.bin") == b"two"
+    assert storage.size("a/10.bin") == 3
+    assert storage.child("a").read("10.bin") == b"ten"
+    storage.delete("a/2.bin")
+    storage.delete("a/2.bin")
+    assert not storage.exists("a/2.bin")
+    with pytest.raises(StoreError, match=r"a/2.bin does not exist"):
+        storage.read("a/2.bin")
+
+
+def test_open_seeks(storage: Storage) -> None:
+    storage.publish("f", b"0123456789")
+    with storage.open("f") as handle:
+        handle.seek(7)
+        assert handle.read(2) == b"78"
+
+
+def test_an_error_while_writing_publishes_nothing_and_keeps_the_old_file(storage: Storage) -> None:
+    storage.publish("f", b"old")
+
+    def fail() -> None:
+        with storage.publishing("f") as path:
+            path.write_bytes(b"half")
+            raise ValueError("disk on fire")
+
+    with pytest.raises(ValueError, match="on fire"):
+        fail()
+    assert storage.read("f") == b"old"
+    assert storage.names() == ["f"]
+
+
+def test_two_attempts_at_one_name_never_meet(tmp_path: Path) -> None:
+    storage = Storage.at(tmp_path)
+    with storage.publishing("f") as first:
+        first.write_bytes(b"first")
+        with storage.publishing("f") as second:
+            second.write_bytes(b"second")
+        assert storage.read("f") == b"second"
+    assert storage.read("f") == b"first"
+
+
+def test_a_killed_writer_leaves_nothing_published_and_its_rest_is_swept(tmp_path: Path) -> None:
+    code = (
+        "import os; from ames_ray.files import Storage\n"
+        f"with Storage.at({str(tmp_path)!r}).publishing('shards/1.bin') as path:\n"
+        "    path.write_bytes(b'half'); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    storage = Storage.at(tmp_path)
+    assert storage.names("shards") == []
+    assert len(list((tmp_path / "shards").iterdir())) == 1
+    assert len(storage.sweep()) == 1
+    assert list((tmp_path / "shards").iterdir()) == []
+
+
+def test_one_owner_at_a_time_also_in_another_process(storage: Storage) -> None:
+    with storage.own("ames-ray extract"):
+
+        def own_again() -> None:
+            with storage.own("ames-ray merge"):
+                pass
+
+        with pytest.raises(StoreError, match=rf"written by ames-ray extract \(pid {os.getpid()} on "):
+            own_again()
+    with storage.own("ames-ray merge"):
+        assert storage.names() == []
+
+
+def test_a_killed_owner_frees_the_folder_at_once(tmp_path: Path) -> None:
+    code = (
+        "import time; from ames_ray.files import Storage\n"
+        f"with Storage.at({str(tmp_path)!r}).own('extract'):\n"
+        "    print('owned', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        owner.stdout.readline()
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+    began = time.monotonic()
+    with Storage.at(tmp_path).own("extract"):
+        pass
+    assert time.monotonic() - began < 5
+
+
+def test_free_space_of_a_folder_that_is_still_to_be_made(tmp_path: Path) -> None:
+    free = Storage.at(tmp_path / "a" / "b").free_bytes()
+    assert free is not None
+    assert free > 0
+
+
+def test_hash_and_json_are_stable(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    assert sha256_file(tmp_path / "f") == hashlib.sha256(b"abc").hexdigest()
+    assert to_json({"b": 1, "a": "é"}) == b'{\n  "a": "\xc3\xa9",\n  "b": 1\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("uri", "remote"), [("s3://bucket/x", True), ("gs://b", True), ("file:///tmp/x", False), ("C:/x", False)]
+)
+def test_addresses_are_told_from_paths(uri: str, remote: bool) -> None:
+    assert is_remote(uri) == remote
