@@ -11,13 +11,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import skimage
 
-from ames_ray.backbones.sift import CENTRES, CODEBOOK, describe
-from ames_ray.types import AnyArray, FloatArray
+from ames_ray.backbones.sift import CENTRES, CODEBOOK, find_features
+
+if TYPE_CHECKING:
+    from ames_ray.types import AnyArray, FloatArray
 
 PHOTOS = (
     "astronaut.png",
@@ -39,8 +42,8 @@ SEED = 0
 def make_centres() -> FloatArray:
     """The centres: (16, 128) float32, in the order of their first coordinate."""
     folder = Path(skimage.__file__).parent / "data"
-    photos = [cv2.imread(str(folder / name), cv2.IMREAD_COLOR) for name in PHOTOS]
-    descriptors = np.concatenate([describe(photo)[0].top(PER_PHOTO).descriptors for photo in photos])
+    photos = [np.asarray(cv2.imread(str(folder / name), cv2.IMREAD_COLOR), np.uint8) for name in PHOTOS]
+    descriptors = np.concatenate([find_features(photo).top(PER_PHOTO).descriptors for photo in photos])
     centres = k_means(descriptors.astype(np.float64), CENTRES, np.random.default_rng(SEED))
     # Coarse rounding takes away what the order of summation adds on another machine.
     return np.round(centres[np.argsort(centres[:, 0])], 4).astype(np.float32)

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
     from ames_ray.types import FloatArray, LocalFeatures, Pixels
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Mean and standard deviation of red, green and blue on [0, 1]."""
-
 
 @dataclass(frozen=True, slots=True)
 class BackboneInfo:
@@ -49,8 +45,8 @@ class Preprocessing:
 
     Attributes:
         channels: Order of the colour planes that the network was trained on.
-        mean: Subtracted from pixels on [0, 1], in the order of `channels`.
-        std: Divided by afterwards, in the order of `channels`.
+        mean: Red, green and blue; subtracted from pixels on [0, 1].
+        std: Red, green and blue; divided by afterwards.
         scales: The picture is seen at each of these sizes.
         patch: Both sides are resized to multiples of this, or none for any size.
         stride: Input pixels from one cell of the feature map to the next.

@@ -39,7 +39,7 @@ def _describe(pixels: Pixels) -> tuple[LocalFeatures, dict[str, FloatArray]]:
     descriptors = values / np.linalg.norm(values, axis=1, keepdims=True)
     quarters = np.array([(1, 1), (3, 1), (1, 3), (3, 3)], dtype=np.float32) / 4
     local = LocalFeatures(
-        xy=quarters * np.array([width, height], dtype=np.float32),
+        xy=(quarters * (width, height)).astype(np.float32),
         scale=np.zeros(_COUNT, dtype=np.int8),
         weight=np.arange(_COUNT, 0, -1, dtype=np.float32),
         descriptors=descriptors,

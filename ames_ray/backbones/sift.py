@@ -41,36 +41,37 @@ def root_sift(weights: str | None = None) -> PictureBackbone:
 
 
 def describe(pixels: Pixels) -> tuple[LocalFeatures, dict[str, FloatArray]]:
-    """All RootSIFT features of a picture.
+    """The features of a picture, and `global`: (2048,) float32, their VLAD."""
+    local = find_features(pixels)
+    return local, {"global": vlad(local.descriptors, codebook())}
+
+
+def find_features(pixels: Pixels) -> LocalFeatures:
+    """All RootSIFT features of a picture, strongest response first.
 
     Args:
         pixels: (H, W, 3) uint8 BGR.
 
     Returns:
-        Features with x and y in pixels (0, 0 is the centre of the first one) and the response as weight;
-        and `global`, (2048,) float32, over all of them.
+        x and y in pixels, where 0, 0 is the centre of the first one; the response is the weight.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    keypoints, sift = cv2.SIFT_create().detectAndCompute(grey, None)
-    if not keypoints:
-        empty = np.zeros((0, DIM), dtype=np.float32)
-        none = LocalFeatures(empty[:, :2], np.zeros(0, dtype=np.int8), empty[:, 0], empty)
-        return none, {"global": vlad(empty, codebook())}
+    keypoints, sift = cv2.SIFT.create().detectAndCompute(grey, None)
     order = _strongest_first(keypoints)
-    descriptors = root(sift[order])
-    local = LocalFeatures(
-        xy=np.array([keypoints[i].pt for i in order], dtype=np.float32),
-        scale=np.zeros(len(order), dtype=np.int8),
+    count = len(order)
+    return LocalFeatures(
+        xy=np.array([keypoints[i].pt for i in order], dtype=np.float32).reshape(count, 2),
+        scale=np.zeros(count, dtype=np.int8),
         weight=np.array([keypoints[i].response for i in order], dtype=np.float32),
-        descriptors=descriptors,
+        descriptors=root(sift[order]) if count else np.zeros((0, DIM), dtype=np.float32),
     )
-    return local, {"global": vlad(descriptors, codebook())}
 
 
 def root(sift: FloatArray) -> FloatArray:
     """RootSIFT: L1-normalised, then the square root; rows of (N, 128) come out with L2 norm 1."""
     total = np.maximum(sift.sum(axis=1, keepdims=True), 1e-12)
-    return np.sqrt(sift / total, dtype=np.float32)
+    rooted: FloatArray = np.sqrt(sift / total, dtype=np.float32)
+    return rooted
 
 
 def vlad(descriptors: FloatArray, centres: FloatArray) -> FloatArray:

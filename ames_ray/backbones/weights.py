@@ -7,6 +7,7 @@ that the network needs must be there with its shape, or nothing is loaded.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import pickle
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 import torch
 
 from ames_ray.errors import UnsafeFileError, WeightsError
+from ames_ray.files import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +28,12 @@ PREFIXES = ("module.", "encoder_q.")
 """Put in front of every name by `DataParallel` and by momentum contrast."""
 _NAMED = 3
 # Plain values that training scripts store beside the weights; none of them runs code when it is rebuilt.
-_INERT = (
+_INERT: list[Any] = [
     argparse.Namespace,
     np.dtype,
     np.float64(0).__reduce__()[0],
     *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")),
-)
+]
 
 
 def require_file(path: str, purpose: str, hint: str) -> Path:
@@ -105,35 +107,69 @@ def load_exactly(
     needed = module.state_dict()
     missing = [name for name in needed if name not in state]
     misfits = [
-        f"{name} is {_shape(state[name])} and must be {_shape(needed[name])}"
+        (name, state[name].shape, needed[name].shape)
         for name in needed
         if name in state and state[name].shape != needed[name].shape
     ]
-    if missing or misfits:
-        matched = len(needed) - len(missing) - len(misfits)
-        parts = [f"{where}: matched {matched} of {len(needed)} weights"]
-        parts += [f"missing {_first(missing)}"] if missing else []
-        parts += [f"{_first(misfits)}"] if misfits else []
-        raise WeightsError("; ".join(parts), hint)
+    require_matched(module, missing, misfits, where, hint)
     warn_unexpected([name for name in state if name not in needed], where)
     module.load_state_dict({name: _as_float32(state[name]) for name in needed}, strict=True, assign=True)
     logger.info("%s: matched %d of %d weights", where, len(needed), len(needed))
 
 
-def warn_unexpected(names: list[str], where: Path | str) -> None:
+def require_matched(
+    module: torch.nn.Module,
+    missing: Collection[str],
+    misfits: Collection[tuple[str, Sequence[int], Sequence[int]]],
+    where: Path | str,
+    hint: str | None = None,
+) -> None:
+    """Refuse weights of which one is missing or has another shape.
+
+    Args:
+        module: The network that needs them.
+        missing: Names of weights that `where` lacks.
+        misfits: Name, shape found, shape needed.
+        where: File or model that they come from.
+        hint: What to do about it.
+
+    Raises:
+        WeightsError: How many matched, and the first names that did not.
+    """
+    if not missing and not misfits:
+        return
+    needed = len(module.state_dict())
+    parts = [f"{where}: matched {needed - len(missing) - len(misfits)} of {needed} weights"]
+    if missing:
+        parts.append(f"missing: {_first(sorted(missing))}")
+    if misfits:
+        shapes = [f"{name} is {_shape(found)} and must be {_shape(need)}" for name, found, need in misfits]
+        parts.append(_first(sorted(shapes)))
+    raise WeightsError("; ".join(parts), hint)
+
+
+def sha256_files(files: Sequence[Path]) -> str:
+    """SHA-256 of a file; of several, that of the lines "hash  name" that `sha256sum` prints for them."""
+    hashes = [sha256_file(file) for file in files]
+    if len(hashes) == 1:
+        return hashes[0]
+    lines = "".join(f"{value}  {file.name}\n" for value, file in zip(hashes, files, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def warn_unexpected(names: Sequence[str], where: Path | str) -> None:
     """Say in the log which tensors of a file were not used."""
     if names:
         logger.warning("%s: %d unexpected entries ignored: %s", where, len(names), _first(names))
 
 
-def _first(names: Iterable[str]) -> str:
-    names = list(names)
+def _first(names: Sequence[str]) -> str:
     rest = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _shape(tensor: torch.Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "a scalar"
+def _shape(sides: Sequence[int]) -> str:
+    return "×".join(map(str, sides)) or "a scalar"
 
 
 def _as_float32(tensor: torch.Tensor) -> torch.Tensor:
@@ -152,7 +188,7 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(list(_INERT)):
+        with torch.serialization.safe_globals(_INERT):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         types = _unsafe_types(path)
@@ -170,7 +206,7 @@ def _read_torch(path: Path) -> Any:
 def _unsafe_types(path: Path) -> list[str]:
     """Names of the types in a torch file that the safe reader refuses; empty where it holds none."""
     try:
-        with torch.serialization.safe_globals(list(_INERT)):
+        with torch.serialization.safe_globals(_INERT):
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
         return []

@@ -15,7 +15,8 @@ from ames_ray.descriptors.extractor import Prepared, build_extractor
 from ames_ray.errors import AmesError
 from ames_ray.extraction.device import choose_device
 from ames_ray.extraction.shard import ShardExtractor, prepare
-from ames_ray.store.writer import MANIFEST_FILE, ShardTask
+from ames_ray.store.meta import MANIFEST
+from ames_ray.store.writer import ShardTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ class ExtractWorker:
     def __init__(self, config: ExtractConfig, storage: Storage, meta: StoreMeta, board: ActorHandle) -> None:
         device, description = _settle(config)
         name = f"{os.uname().nodename}-{os.getpid()}"
-        self._manifest = Manifest.read(storage, MANIFEST_FILE)
+        self._manifest = Manifest.read(storage, MANIFEST)
         self._extract = ShardExtractor(
             storage,
             meta,

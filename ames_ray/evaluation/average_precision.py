@@ -1,43 +1,66 @@
-"""Average precision of one ranking from the ranks of its positives."""
+"""Average precision and precision at k, of all queries of a setup at once, from the ranks of positives."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ames_ray.types import IntArray
 
 
-def trapezoid_sum(ranks: IntArray) -> float:
-    """Area under the precision-recall curve by the trapezoid rule, times the number of positives.
+@dataclass(frozen=True, slots=True, eq=False)
+class SetupRanks:
+    """Ranks of the positives of every query in one setup, one query behind the other.
+
+    Attributes:
+        ranks: (N,) int64 ranks from 0, ascending within a query, counted without the ignored images.
+        query: (N,) int64, the query of each rank, ascending.
+        found: (N,) int64, how many positives of the same query stand before each.
+        denominator: (Q,) float64, what a query's sum of precisions is divided by; NaN: no positives.
+    """
+
+    ranks: IntArray
+    query: IntArray
+    found: IntArray
+    denominator: NDArray[np.float64]
+
+
+def precision_terms(found: IntArray, ranks: IntArray, cutoff: int) -> NDArray[np.float64]:
+    """What each positive adds to the average precision, before the division.
 
     Args:
-        ranks: (P,) ranks of the positives found, from 0, ascending.
-
-    Returns:
-        Σ over the j-th positive at rank r of the mean of j/r (1 at rank 0) and (j + 1)/(r + 1).
+        found: Positives that stand before it; any shape.
+        ranks: Its rank from 0; the same shape.
+        cutoff: 0: the mean of the precision before, found / rank (1 at rank 0), and after it,
+            (found + 1) / (rank + 1): the trapezoid rule of Revisited Oxford and Paris. Above 0: the precision
+            after it if its rank is below `cutoff`, else 0: mAP@100 of Google Landmarks.
     """
-    found = np.arange(len(ranks))
-    before = np.where(ranks > 0, found / np.maximum(ranks, 1), 1.0)
     after = (found + 1) / (ranks + 1)
-    return float(((before + after) / 2).sum())
+    if cutoff:
+        return np.where(ranks < cutoff, after, 0.0)
+    before = np.where(ranks > 0, found / np.maximum(ranks, 1), 1.0)
+    return (before + after) / 2
 
 
-def hits_sum(ranks: IntArray, cutoff: int) -> float:
-    """Σ of the precision at each positive among the first `cutoff` ranks; `ranks` as in `trapezoid_sum`."""
-    kept = ranks[ranks < cutoff]
-    return float(((np.arange(len(kept)) + 1) / (kept + 1)).sum())
+def average_precision(setup: SetupRanks, cutoff: int) -> NDArray[np.float64]:
+    """(Q,) average precision of each query; NaN where it has no positives. `cutoff`: `precision_terms`."""
+    terms = precision_terms(setup.found, setup.ranks, cutoff)
+    return np.bincount(setup.query, terms, len(setup.denominator)) / setup.denominator
 
 
-def precision_at(ranks: IntArray, k: int) -> float:
-    """Share of positives among the first k; k is cut at the last positive, as in the Revisited evaluator.
+def precision_at(setup: SetupRanks, k: int) -> NDArray[np.float64]:
+    """(Q,) share of positives among the first k; NaN where a query has no positives.
 
-    Returns:
-        |1-based ranks ≤ kq| / kq with kq = min(last rank, k); 0 if no positive was ranked.
+    As in the Revisited evaluator k is cut at the last positive of the ranking: |1-based ranks ≤ kq| / kq with
+    kq = min(last rank, k). It is 0 where the ranking holds no positive.
     """
-    if len(ranks) == 0:
-        return 0.0
-    cut = min(int(ranks[-1]) + 1, k)
-    return int((ranks < cut).sum()) / cut
+    cut = np.full(len(setup.denominator), k)
+    last = np.flatnonzero(np.diff(setup.query, append=len(cut)))
+    cut[setup.query[last]] = np.minimum(setup.ranks[last] + 1, k)
+    hits = np.bincount(setup.query, setup.ranks < cut[setup.query], len(cut))
+    return np.where(np.isnan(setup.denominator), np.nan, hits / cut)

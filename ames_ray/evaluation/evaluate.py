@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ames_ray.evaluation.average_precision import hits_sum, precision_at, trapezoid_sum
-from ames_ray.evaluation.ranking import missing_positives, ranked_queries
+from ames_ray.card import make_card
+from ames_ray.evaluation.average_precision import average_precision, precision_at
+from ames_ray.evaluation.ranking import global_ranks, ranked_queries, ranking_notes
 from ames_ray.evaluation.result import EvaluationResult
+from ames_ray.evaluation.scores import Shortlist
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from ames_ray.evaluation.protocol import Group, Protocol
-    from ames_ray.types import IntArray
+    from ames_ray.evaluation.average_precision import SetupRanks
+    from ames_ray.evaluation.protocol import Protocol
 
 
 def evaluate(protocol: Protocol, ranking: Any) -> EvaluationResult:
@@ -28,42 +33,53 @@ def evaluate(protocol: Protocol, ranking: Any) -> EvaluationResult:
     Raises:
         DatasetError: The ranking does not fit the ground truth, or ranks an image twice.
     """
-    queries = list(ranked_queries(protocol, ranking))
-    figures: dict[str, float] = {}
-    per_query: dict[str, NDArray[np.float64]] = {}
-    notes = protocol.notes() + _short_lists(protocol, min((len(q.rows) for q in queries), default=0))
-    for number, setup in enumerate(protocol.setups):
-        ranks, lengths = zip(*(query.ranks(setup) for query in queries), strict=True)
-        sums = np.array([[_sum(protocol, r), *(precision_at(r, k) for k in protocol.precision_at)] for r in ranks])
-        denominator = protocol.denominator(setup, np.array(lengths, np.int64))
-        values = np.where(np.isnan(denominator)[:, None], np.nan, sums)
-        values[:, 0] /= denominator
-        per_query[setup.name] = values[:, 0]
-        figures |= _figures(protocol, [g for g in protocol.groups if g.setup == number], values)
-        missing = missing_positives(setup, sum(map(len, ranks)))
-        notes += [missing] if missing else []
-    return EvaluationResult(protocol.name, figures, per_query, {}, protocol.counts(), tuple(notes))
+    queries = ranked_queries(protocol, ranking)
+    setups = [global_ranks(queries, setup, protocol.cutoff) for setup in protocol.setups]
+    figures, per_query = measure(protocol, setups)
+    made_with = {"shortlist": shortlist_settings(ranking)} if isinstance(ranking, Shortlist) else {}
+    return EvaluationResult(
+        protocol=protocol.name,
+        figures=figures,
+        per_query=per_query,
+        settings={},
+        counts=protocol.counts(),
+        notes=(*protocol.notes(), *ranking_notes(protocol, queries, setups)),
+        card=make_card("evaluate", {"protocol": protocol.name}, protocol.counts(), made_with),
+    )
 
 
-def mean_over_counted(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the first axis, of the queries that have positives; NaN if none has."""
-    counted = values[~np.isnan(values.reshape(len(values), -1)).any(axis=1)]
-    return np.asarray(counted.mean(axis=0) if len(counted) else np.full(values.shape[1:], np.nan))
+def measure(
+    protocol: Protocol, setups: Sequence[SetupRanks]
+) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
+    """The figures of a protocol by name, and (Q,) average precisions by setup.
+
+    Args:
+        protocol: The benchmark.
+        setups: Ranks of the positives in each of its setups.
+    """
+    figures, per_query = {}, {}
+    for number, (setup, ranks) in enumerate(zip(protocol.setups, setups, strict=True)):
+        precisions = average_precision(ranks, protocol.cutoff)
+        per_query[setup.name] = precisions
+        columns = [precisions, *(precision_at(ranks, k) for k in protocol.precision_at)]
+        for group in protocol.groups:
+            if group.setup == number:
+                means = [mean_over_counted(column[group.queries]) for column in columns]
+                figures |= dict(zip(protocol.figure_names(group), means, strict=True))
+    return figures, per_query
 
 
-def _sum(protocol: Protocol, ranks: IntArray) -> float:
-    return hits_sum(ranks, protocol.cutoff) if protocol.cutoff else trapezoid_sum(ranks)
+def mean_over_counted(values: NDArray[np.float64]) -> float:
+    """Mean over the queries that have positives (are not NaN); NaN if none has."""
+    counted = values[~np.isnan(values)]
+    return float(counted.mean()) if len(counted) else math.nan
 
 
-def _figures(protocol: Protocol, groups: list[Group], values: NDArray[np.float64]) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    for group in groups:
-        means = mean_over_counted(values[group.queries])
-        figures |= dict(zip(protocol.figure_names(group), means.tolist(), strict=True))
-    return figures
-
-
-def _short_lists(protocol: Protocol, shortest: int) -> list[str]:
-    if shortest >= protocol.cutoff:
-        return []
-    return [f"mAP@{protocol.cutoff}: the shortest ranking holds {shortest} images; its ranks end there"]
+def shortlist_settings(shortlist: Shortlist) -> dict[str, Any]:
+    """What a shortlist was made with, for a card."""
+    return {
+        "query_manifest": shortlist.query_manifest,
+        "gallery_manifest": shortlist.gallery_manifest,
+        "length": shortlist.rows.shape[1],
+        **shortlist.settings,
+    }

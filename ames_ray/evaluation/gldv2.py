@@ -2,54 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ames_ray.errors import ConfigError
-from ames_ray.evaluation.ground_truth import image_rows_per_query
 from ames_ray.evaluation.protocol import Group, Protocol, Setup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from ames_ray.evaluation.ground_truth import GroundTruth
 
 PUBLIC_QUERIES = 379
 """The public queries come first in the query list, the 750 private ones last."""
+CUTOFF = 100
+"""Ranks that count."""
 
 
-def gldv2(
-    positives: Sequence[Any],
-    split: Literal["test", "val"] = "test",
-    public: int = PUBLIC_QUERIES,
-    cutoff: int = 100,
-) -> Protocol:
-    """The protocol of GLDv2 retrieval.
+def gldv2(ground_truth: GroundTruth, split: str = "test", public: int = PUBLIC_QUERIES) -> Protocol:
+    """The protocol of GLDv2 retrieval, the authors' gldv2-test and gldv2-val.
 
     Figures: `public_mAP@100`, `private_mAP@100` and `combined_mAP@100` of "test"; `val_mAP@100`, the public
-    queries alone, of "val", on which λ and γ are tuned. The authors' gldv2-test and gldv2-val.
+    queries alone, of "val", on which λ and γ are tuned.
 
     Args:
-        positives: For each query its positive gallery rows, in any form that `image_rows` takes.
+        ground_truth: With the list ok: the positives of every query, public queries first. For "val" it may
+            end with the public queries.
         split: "test" or "val".
         public: Number of public queries at the head of the list.
-        cutoff: Ranks that count.
 
     Raises:
-        ConfigError: Another split, or a cutoff below 1.
-        DatasetError: An entry of `positives` is not a row number.
+        ConfigError: Another split.
+        DatasetError: The list is missing, or no query has positives.
     """
-    if cutoff < 1:
-        raise ConfigError(f"cutoff={cutoff}: allowed are whole numbers from 1 on")
-    groups = {
-        "test": (
+    positives = ground_truth.of("ok")
+    if split == "val":
+        positives = positives[:public]
+        groups = (Group("val", 0, slice(None)),)
+    elif split == "test":
+        groups = (
             Group("public", 0, slice(0, public)),
             Group("private", 0, slice(public, None)),
             Group("combined", 0, slice(None)),
-        ),
-        "val": (Group("val", 0, slice(0, public)),),
-    }
-    if split not in groups:
-        raise ConfigError(f"split={split}: allowed are {', '.join(groups)}")
-    rows = image_rows_per_query(positives, "positives")
-    nothing = (np.empty(0, np.int64),) * len(rows)
-    return Protocol("gldv2", (Setup("retrieval", rows, nothing),), groups[split], cutoff)
+        )
+    else:
+        raise ConfigError(f"split={split}: allowed are test, val")
+    nothing = (np.empty(0, np.int64),) * len(positives)
+    return Protocol("gldv2", (Setup("retrieval", positives, nothing),), groups, CUTOFF)

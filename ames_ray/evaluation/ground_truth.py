@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ames_ray.errors import DatasetError
+from ames_ray.files import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ames_ray.types import AnyArray, IntArray
 
+LISTS = ("easy", "hard", "junk", "ok")
+"""Names of the lists that a query can have: Revisited has the first three, GLDv2 the last one."""
+
 
 def image_rows(value: Any, where: str) -> IntArray:
-    """One query's list of images as sorted, unique rows.
+    """One query's list of images as sorted rows without repeats.
 
     Args:
         value: List, tuple, set, array of any integer type, object array (also of arrays), or none.
         where: Name of the field, for messages.
 
     Returns:
-        (P,) int64, ascending, without repeats.
+        (P,) int64, ascending.
 
     Raises:
         DatasetError: Something in it is not a whole number from 0 on.
@@ -35,17 +41,12 @@ def image_rows(value: Any, where: str) -> IntArray:
     if flat.size == 0:
         return np.empty(0, np.int64)
     whole = flat.dtype.kind in "iu" or (flat.dtype.kind == "f" and bool((flat == np.floor(flat)).all()))
-    if not whole or flat.min() < 0:
+    if not whole or flat.min() < 0 or flat.max() >= 2**53:
         raise DatasetError(
             f"{where} holds {flat[:3].tolist()} …; allowed are whole numbers from 0 on",
             "ground truth names images by their position in the gallery list",
         )
     return np.unique(flat.astype(np.int64))
-
-
-def image_rows_per_query(values: Sequence[Any], where: str) -> tuple[IntArray, ...]:
-    """`image_rows` of every query."""
-    return tuple(image_rows(value, f"{where} of query {query}") for query, value in enumerate(values))
 
 
 def _flat(array: AnyArray) -> AnyArray:
@@ -54,49 +55,127 @@ def _flat(array: AnyArray) -> AnyArray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RevisitedGroundTruth:
-    """Easy, hard and junk images of every query of Revisited Oxford or Paris, or of one's own set.
-
-    Each argument is one list of images a query, in any form that `image_rows` takes.
+class GroundTruth:
+    """Which gallery images show what a query shows.
 
     Attributes:
-        easy: Q arrays of gallery rows that show the query's object plainly.
-        hard: Q arrays of gallery rows that show it under difficult conditions.
-        junk: Q arrays of gallery rows that count neither for nor against.
+        lists: By name of the list (of `LISTS`), one array of gallery rows a query: (P,) int64, ascending.
+            Given in any form that `image_rows` takes.
 
     Raises:
-        DatasetError: The three lists differ in length, or an entry is not a row number.
+        DatasetError: The lists differ in length, have unknown names, or hold something else than rows.
     """
 
-    easy: tuple[IntArray, ...]
-    hard: tuple[IntArray, ...]
-    junk: tuple[IntArray, ...]
+    lists: Mapping[str, Sequence[Any]]
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            rows = image_rows_per_query(getattr(self, item.name), item.name)
-            object.__setattr__(self, item.name, rows)
-        if not len(self.easy) == len(self.hard) == len(self.junk):
+        unknown = [name for name in self.lists if name not in LISTS]
+        if unknown or not self.lists:
             raise DatasetError(
-                f"ground truth has {len(self.easy)} easy, {len(self.hard)} hard and {len(self.junk)} junk lists",
+                f"ground truth has the lists {', '.join(self.lists) or '(none)'}; known are {', '.join(LISTS)}"
+            )
+        sizes = {name: len(queries) for name, queries in self.lists.items()}
+        if len(set(sizes.values())) > 1:
+            raise DatasetError(
+                f"ground truth has {', '.join(f'{size} {name}' for name, size in sizes.items())} lists",
                 "give one list a query in each; an empty list is fine",
             )
-
-    @classmethod
-    def from_gnd(cls, gnd: Sequence[Mapping[str, Any]]) -> Self:
-        """From the `gnd` entry of the authors' pickle: one mapping a query.
-
-        Raises:
-            DatasetError: A query lacks `easy`, `hard` or `junk`.
-        """
-        for query, entry in enumerate(gnd):
-            missing = {"easy", "hard", "junk"} - set(entry)
-            if missing:
-                raise DatasetError(
-                    f"gnd[{query}] has no {', '.join(sorted(missing))}; it has {', '.join(sorted(entry))}",
-                    "the revisited ground truth has easy, hard and junk; the original one (ok) is another",
-                )
-        return cls(*(tuple(entry[name] for entry in gnd) for name in ("easy", "hard", "junk")))
+        rows = {
+            name: tuple(image_rows(value, f"{name} of query {query}") for query, value in enumerate(queries))
+            for name, queries in self.lists.items()
+        }
+        object.__setattr__(self, "lists", rows)
 
     def __len__(self) -> int:
-        return len(self.easy)
+        """Number of queries."""
+        return len(next(iter(self.lists.values())))
+
+    def of(self, name: str) -> tuple[IntArray, ...]:
+        """One of the lists.
+
+        Raises:
+            DatasetError: There is no such list.
+        """
+        if name not in self.lists:
+            raise DatasetError(
+                f"ground truth has no list '{name}'; it has {', '.join(self.lists)}",
+                "Revisited Oxford and Paris need easy, hard and junk; GLDv2 needs ok",
+            )
+        return tuple(self.lists[name])
+
+    @classmethod
+    def from_gnd(cls, data: Any) -> Self:
+        """From plain containers, as the benchmarks' pickles hold them.
+
+        Args:
+            data: A mapping with `gnd` (and perhaps `imlist`, the gallery's names), or what `gnd` holds: for
+                each query a mapping of lists, or its list of positives. Or a mapping of `LISTS` names to
+                one list a query. Where `imlist` is given, lists may hold names in place of rows.
+
+        Raises:
+            DatasetError: It is none of these; queries have different lists; a row or name is not in `imlist`.
+        """
+        names = data.get("imlist") if isinstance(data, Mapping) else None
+        if isinstance(data, Mapping) and "gnd" not in data:
+            truth = cls({name: values for name, values in data.items() if name in LISTS})
+        else:
+            truth = cls(_columns(data["gnd"] if isinstance(data, Mapping) else data, names))
+        if names is not None:
+            truth._refuse_rows_from(len(names))
+        return truth
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """From JSON of the same structure as `from_gnd` takes.
+
+        Raises:
+            DatasetError: It is not JSON, or not ground truth.
+        """
+        try:
+            return cls.from_gnd(json.loads(data))
+        except ValueError as error:
+            raise DatasetError(f"ground truth is not JSON: {error}") from None
+
+    def to_json(self) -> bytes:
+        """JSON that `from_json` reads: `{"gnd": [{"easy": [3, 17], …}, …]}`."""
+        queries = range(len(self))
+        return to_json({"gnd": [{name: rows[q].tolist() for name, rows in self.lists.items()} for q in queries]})
+
+    def _refuse_rows_from(self, images: int) -> None:
+        for name, queries in self.lists.items():
+            for query, rows in enumerate(queries):
+                if len(rows) and rows[-1] >= images:
+                    raise DatasetError(
+                        f"{name} of query {query} names image {rows[-1]}, but imlist has {images} images",
+                        "rows count from 0",
+                    )
+
+
+def _columns(entries: Sequence[Any], names: Sequence[str] | None) -> dict[str, list[Any]]:
+    """Lists by name from one entry a query."""
+    columns: dict[str, list[Any]] = {}
+    numbers = {name: row for row, name in enumerate(names)} if names is not None else {}
+    for query, value in enumerate(entries):
+        entry = value if isinstance(value, Mapping) else {"ok": value}
+        for name in LISTS:
+            if name in entry:
+                columns.setdefault(name, []).append(_numbered(entry[name], numbers, f"gnd[{query}].{name}"))
+        missing = [name for name, lists in columns.items() if len(lists) <= query]
+        if missing or not columns:
+            raise DatasetError(
+                f"gnd[{query}] has no {', '.join(missing or LISTS)}; it has {', '.join(map(str, entry))}",
+                "every query needs the same lists; an empty list is fine",
+            )
+    return columns
+
+
+def _numbered(value: Any, numbers: Mapping[str, int], where: str) -> Any:
+    if value is None or not any(isinstance(item, str) for item in value):
+        return value
+    unknown = [item for item in value if item not in numbers]
+    if unknown:
+        raise DatasetError(
+            f"{where} names {unknown[0]!r}, which is not in imlist",
+            "name images as imlist does, or by their row in it",
+        )
+    return [numbers[item] for item in value]

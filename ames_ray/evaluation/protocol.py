@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.errors import DatasetError
+from ames_ray.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,12 +24,27 @@ class Setup:
     Attributes:
         name: Key of its per-query results.
         positives: Q arrays of gallery rows.
-        ignored: Q arrays of gallery rows that are removed from a ranking before ranks are counted.
+        ignored: Q arrays of gallery rows that are removed from a ranking before ranks are counted, and
+            before it is cut at `num_rerank`.
     """
 
     name: str
     positives: tuple[IntArray, ...]
     ignored: tuple[IntArray, ...]
+
+    def denominator(self, ranked: IntArray, cutoff: int) -> NDArray[np.float64]:
+        """What each query's sum of precisions is divided by: min(positives, images ranked, cutoff if any).
+
+        Args:
+            ranked: (Q,) images in each ranking, without the ignored ones.
+            cutoff: Ranks that count, or 0.
+
+        Returns:
+            (Q,), at least 1; NaN where a query has no positives.
+        """
+        positives = np.array([len(rows) for rows in self.positives], np.int64)
+        counted = np.minimum(positives, np.minimum(ranked, cutoff) if cutoff else ranked)
+        return np.where(positives > 0, np.maximum(counted, 1).astype(np.float64), np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,9 @@ class Protocol:
         cutoff: Ranks that count for the average precision, precision at each hit; 0: all ranks, and the
             area under the precision-recall curve by the trapezoid rule.
         precision_at: The k of each mP@k figure.
+
+    Raises:
+        DatasetError: No query of any group has positives.
     """
 
     name: str
@@ -65,6 +83,14 @@ class Protocol:
     groups: tuple[Group, ...]
     cutoff: int = 0
     precision_at: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = self.counts()
+        if not any(counts[f"{group.name}_queries"] for group in self.groups):
+            raise DatasetError(
+                f"none of the {self.queries} queries has positives in {', '.join(g.name for g in self.groups)}",
+                "check that the ground truth belongs to these queries; an average needs one positive at least",
+            )
 
     @property
     def queries(self) -> int:
@@ -76,18 +102,16 @@ class Protocol:
         mean = f"{group.name}_mAP@{self.cutoff}" if self.cutoff else f"{group.name}_mAP"
         return (mean, *(f"{group.name}_mP@{k}" for k in self.precision_at))
 
-    def denominator(self, setup: Setup, ranked: IntArray) -> NDArray[np.float64]:
-        """What each query's sum of precisions is divided by; NaN where a query has no positives.
+    def group_of_mean(self, figure: str) -> Group:
+        """The group whose mean average precision has this name.
 
-        Args:
-            setup: One of the protocol's setups.
-            ranked: (Q,) images in each ranking, without the ignored ones.
+        Raises:
+            ConfigError: There is none.
         """
-        positives = np.array([len(rows) for rows in setup.positives], np.int64)
-        counted = np.minimum(positives, ranked)
-        if self.cutoff:
-            counted = np.minimum(counted, self.cutoff)
-        return np.where(positives > 0, np.maximum(counted, 1).astype(np.float64), np.nan)
+        means = {self.figure_names(group)[0]: group for group in self.groups}
+        if figure not in means:
+            raise ConfigError(f"figure={figure}: allowed are {', '.join(means)}")
+        return means[figure]
 
     def counts(self) -> dict[str, int]:
         """Queries in all, and how many of each group's queries have positives or not."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ames_ray.errors import DatasetError
-from ames_ray.evaluation.scores import ranking_rows
+from ames_ray.evaluation.average_precision import SetupRanks
+from ames_ray.evaluation.scores import ranking_rows, refuse_repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from ames_ray.evaluation.protocol import Protocol, Setup
-    from ames_ray.types import AnyArray, IntArray
+    from ames_ray.types import IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,7 @@ class RankedQuery:
     """
 
     query: int
-    rows: AnyArray
+    rows: IntArray
     listed: IntArray
 
     def split(self, setup: Setup) -> tuple[IntArray, IntArray]:
@@ -38,17 +38,8 @@ class RankedQuery:
         ignored = np.isin(images, setup.ignored[self.query]) & ~positive
         return self.listed[positive], self.listed[ignored]
 
-    def ranks(self, setup: Setup) -> tuple[IntArray, int]:
-        """Ranks of a setup's positives after the ignored images are removed, and the images that remain.
 
-        Returns:
-            (P,) int64 ranks from 0, ascending, of the positives that the ranking holds; its length.
-        """
-        positives, ignored = self.split(setup)
-        return positives - np.searchsorted(ignored, positives), len(self.rows) - len(ignored)
-
-
-def ranked_queries(protocol: Protocol, ranking: Any) -> Iterator[RankedQuery]:
+def ranked_queries(protocol: Protocol, ranking: Any) -> tuple[RankedQuery, ...]:
     """Each query's ranking with the images that the protocol lists.
 
     Args:
@@ -60,26 +51,40 @@ def ranked_queries(protocol: Protocol, ranking: Any) -> Iterator[RankedQuery]:
     """
     rankings = ranking_rows(ranking)
     protocol.check_queries(len(rankings), "the ranking")
+    queries = []
     for query, line in enumerate(rankings):
         rows = line[line >= 0]
-        _refuse_repeats(rows, query)
+        refuse_repeats(rows, f"the ranking of query {query} holds")
         lists = [rows_of[query] for setup in protocol.setups for rows_of in (setup.positives, setup.ignored)]
-        yield RankedQuery(query, rows, np.flatnonzero(np.isin(rows, np.concatenate(lists))))
+        queries.append(RankedQuery(query, rows, np.flatnonzero(np.isin(rows, np.concatenate(lists)))))
+    return tuple(queries)
 
 
-def missing_positives(setup: Setup, found: int) -> str | None:
-    """A sentence about positives that no ranking holds, if there are any."""
-    missing = sum(len(rows) for rows in setup.positives) - found
-    if missing <= 0:
-        return None
-    return f"{setup.name}: {missing} positives are not in the rankings; they count as never found"
+def global_ranks(queries: Sequence[RankedQuery], setup: Setup, cutoff: int) -> SetupRanks:
+    """Ranks of a setup's positives in the global ranking, the ignored images removed.
+
+    Positives that a ranking does not hold count as never found.
+    """
+    splits = [query.split(setup) for query in queries]
+    ranks = [positives - np.searchsorted(ignored, positives) for positives, ignored in splits]
+    counts = np.array([len(found) for found in ranks], np.int64)
+    ranked = np.array([len(q.rows) - len(s[1]) for q, s in zip(queries, splits, strict=True)], np.int64)
+    return SetupRanks(
+        ranks=np.concatenate(ranks),
+        query=np.repeat(np.arange(len(queries)), counts),
+        found=np.concatenate([np.arange(count) for count in counts]),
+        denominator=setup.denominator(ranked, cutoff),
+    )
 
 
-def _refuse_repeats(rows: AnyArray, query: int) -> None:
-    ascending = np.sort(rows)
-    repeated = ascending[1:][ascending[1:] == ascending[:-1]]
-    if len(repeated):
-        raise DatasetError(
-            f"the ranking of query {query} holds image {repeated[0]} more than once",
-            "each image has one rank; make the shortlist again",
-        )
+def ranking_notes(protocol: Protocol, queries: Sequence[RankedQuery], setups: Sequence[SetupRanks]) -> list[str]:
+    """Sentences about what the rankings lack."""
+    notes = []
+    shortest = min(len(query.rows) for query in queries)
+    if shortest < protocol.cutoff:
+        notes.append(f"mAP@{protocol.cutoff}: the shortest ranking holds {shortest} images; its ranks end there")
+    for setup, ranks in zip(protocol.setups, setups, strict=True):
+        missing = sum(len(rows) for rows in setup.positives) - len(ranks.ranks)
+        if missing:
+            notes.append(f"{setup.name}: {missing} positives are not in the rankings; they count as never found")
+    return notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,21 +26,28 @@ class EvaluationResult:
         figures: Unrounded means as fractions (1.0 is perfect) by name, such as "medium_mAP";
             NaN where no query counts.
         per_query: By setup, (Q,) float64 average precisions; NaN for a query without positives.
-        settings: What was asked for and used: `lamb`, `temp`, `num_rerank`, `num_rerank_used`.
+        settings: What was asked for and used: `lamb`, `temp`, `num_rerank`, `num_rerank_used`; empty for a
+            global ranking.
         counts: Queries, and how many of them count in each group.
         notes: Sentences about what deviates from the plain protocol.
+        card: What made it, see `ames_ray.card`.
     """
 
     protocol: str
     figures: Mapping[str, float]
     per_query: Mapping[str, NDArray[np.float64]]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, float]
+    counts: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    card: Mapping[str, Any] = field(default_factory=dict)
 
     def percent(self, digits: int = 2) -> dict[str, float]:
         """The figures as papers print them."""
         return {name: round(100 * value, digits) for name, value in self.figures.items()}
+
+    def row(self) -> dict[str, float | None]:
+        """Settings and figures in one line of a table; none stands for NaN."""
+        return {**self.settings, **{name: none_for_nan(value) for name, value in self.figures.items()}}
 
     def to_json(self) -> bytes:
         """Stable JSON; null stands for NaN."""
@@ -51,6 +59,7 @@ class EvaluationResult:
                 "settings": dict(self.settings),
                 "counts": dict(self.counts),
                 "notes": list(self.notes),
+                "card": dict(self.card),
             }
         )
 
@@ -58,18 +67,12 @@ class EvaluationResult:
     def from_json(cls, data: bytes) -> Self:
         """What `to_json` wrote."""
         values = json.loads(data)
-        figures = {name: np.nan if value is None else value for name, value in values["figures"].items()}
-        per_query = {name: np.array(aps, np.float64) for name, aps in values["per_query"].items()}
-        return cls(
-            values["protocol"],
-            figures,
-            per_query,
-            values["settings"],
-            values["counts"],
-            tuple(values["notes"]),
-        )
+        values["figures"] = {name: math.nan if v is None else v for name, v in values["figures"].items()}
+        values["per_query"] = {name: np.array(v, np.float64) for name, v in values["per_query"].items()}
+        values["notes"] = tuple(values["notes"])
+        return cls(**values)
 
 
 def none_for_nan(value: float) -> float | None:
     """A number as JSON can hold it."""
-    return None if np.isnan(value) else float(value)
+    return None if math.isnan(value) else float(value)

@@ -7,14 +7,12 @@ What the textbook form computes in vain, and this one does not:
   there alone;
 - the first self-attention of an image does not depend on the other image: it is done once for a query and
   its whole shortlist.
-
-An image is carried as [matching token | its tokens]. Both images of a pair carry a copy of the matching
-token, because the tokens of both look at it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
@@ -22,10 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ames_ray.errors import StoreError
-from ames_ray.model.layers import Attention, Binarize, Block, Blocks, initialise
+from ames_ray.model.layers import Binarize, Blocks, initialise
 from ames_ray.model.padding import LOWEST_LOGIT, blank, empty_images, visible_from
+from ames_ray.model.pair import Pair, attend_own, cross_attend, feed_forward, look, matching_only, self_attend
 
 if TYPE_CHECKING:
+    from ames_ray.model.layers import Block
     from ames_ray.model.options import AmesOptions
 
 
@@ -122,22 +122,45 @@ class Ames(nn.Module):
         return self.compare(query, self.image(tokens, gallery_visible), return_tokens=return_tokens)
 
     def project(self, descriptors: Tensor) -> Tensor:
-        """Tokens of (B, N, D_in) descriptors: (B, N, D)."""
+        """Tokens (B, N, D) of (B, N, D_in) descriptors, in the type of the blocks.
+
+        Raises:
+            StoreError: The descriptors have another width than the model's.
+        """
+        self.check_width(descriptors)
+        descriptors = F.normalize(descriptors.to(self.projection_dtype), dim=-1)
+        tokens: Tensor = self.remap_local(descriptors)
+        return tokens.to(self.mtc_token.dtype)
+
+    @property
+    def projection_dtype(self) -> torch.dtype:
+        """Type that descriptors are projected in; the blocks may compute in a shorter one."""
+        return next(self.remap_local.parameters()).dtype
+
+    def check_width(self, descriptors: Tensor) -> None:
+        """Refuse descriptors that are not (B, N, D_in).
+
+        Raises:
+            StoreError: They have another shape.
+        """
         if descriptors.ndim != 3 or descriptors.shape[-1] != self.options.descriptor_dim:
+            of_backbone = f" of {self.options.backbone}" if self.options.backbone else ""
             raise StoreError(
                 f"descriptors have shape {tuple(descriptors.shape)}, "
-                f"the model takes (images, descriptors, {self.options.descriptor_dim})",
+                f"the model takes (images, descriptors, {self.options.descriptor_dim}){of_backbone}",
                 "descriptors and model must come from the same backbone",
             )
-        descriptors = descriptors.to(self.mtc_token.dtype)
-        tokens: Tensor = self.remap_local(F.normalize(descriptors, dim=-1))
-        return tokens
 
     def stored(self, tokens: Tensor) -> Tensor:
         """Gallery tokens as a database holds them: in full precision rounded through float16."""
         if self.training or self.options.binary:
             return tokens
         return tokens.half().to(tokens.dtype)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The transformer blocks in order."""
+        return cast("list[Block]", list(self.decoder.layers))
 
     def image(self, tokens: Tensor, visible: Tensor | None = None) -> ImageTokens:
         """Do what depends on one image alone.
@@ -150,22 +173,46 @@ class Ames(nn.Module):
         start = torch.cat((self.mtc_token.to(tokens.dtype).expand(len(tokens), 1, -1), tokens), 1)
         if visible is not None:
             visible = F.pad(visible, (1, 0), value=True)
-        return ImageTokens(start, _self_attention(self._blocks()[0], start, visible), visible, empty)
+        return ImageTokens(start, attend_own(self.blocks[0], start, visible), visible, empty)
 
     def compare(
         self, query: ImageTokens, gallery: ImageTokens, *, return_tokens: bool = False
     ) -> Tensor | AmesOutput:
-        """Similarity of pairs of prepared images; as `forward` from there on."""
-        repeats = _repeats(len(query), len(gallery))
-        first, *rest = self._blocks()
-        matching = self.mtc_token.expand(len(gallery), -1)
-        matching = _matching(first.self_attn, first.norm1, matching, query, gallery)
-        pair = _Pair(
-            _repeat(query.attended, repeats),
-            gallery.attended,
-            None if query.visible is None else _repeat(query.visible, repeats),
-            gallery.visible,
-        ).carrying(matching)
-        for block in rest:
-            pair = _self_attend(block, _interact(previous := first, pair) if False else pair)
-        raise NotImplementedError
+        """Similarity of pairs of prepared images; as `forward` from there on.
+
+        Raises:
+            StoreError: The number of queries does not divide the number of gallery images.
+        """
+        if len(query) == 0 or len(gallery) % len(query):
+            raise StoreError(
+                f"{len(query)} queries do not share {len(gallery)} gallery images evenly",
+                "pass one query for a shortlist, or as many queries as gallery images",
+            )
+        pair = self._first_look(query, gallery)
+        for block, following in pairwise(self.blocks):
+            pair = self_attend(following, feed_forward(block, cross_attend(block, pair)))
+        if not return_tokens:
+            return self._logits(matching_only(self.blocks[-1], pair), query, gallery)
+        pair = feed_forward(self.blocks[-1], cross_attend(self.blocks[-1], pair))
+        matching = pair.query[:, 0]
+        similarity = self._logits(matching, query, gallery)
+        return AmesOutput(similarity, matching, pair.query[:, 1:], pair.gallery[:, 1:])
+
+    def _first_look(self, query: ImageTokens, gallery: ImageTokens) -> Pair:
+        """The first third of the first block, of which only the matching token's part is left to do."""
+        first = self.blocks[0]
+        start = Pair(query.start, gallery.start, query.visible, gallery.visible)
+        matching = self.mtc_token.to(query.start.dtype).expand(len(gallery), -1)
+        matching = look(first.self_attn, first.norm1, matching, start)
+        return (
+            Pair(query.attended, gallery.attended, query.visible, gallery.visible)
+            .unshared()
+            .carrying(matching)
+        )
+
+    def _logits(self, matching: Tensor, query: ImageTokens, gallery: ImageTokens) -> Tensor:
+        logits: Tensor = self.classifier(matching).squeeze(-1)
+        if self.training:
+            return logits
+        empty = query.empty.repeat_interleave(len(gallery) // len(query)) | gallery.empty
+        return logits.masked_fill(empty, LOWEST_LOGIT)

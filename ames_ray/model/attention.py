@@ -36,7 +36,12 @@ def choose_kernel(query: Tensor, keys: Tensor) -> Kernel:
 
 
 def attend(
-    query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, heads: int, kernel: Kernel | None = None
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    visible: Tensor | None,
+    heads: int,
+    kernel: Kernel | None = None,
 ) -> Tensor:
     """Multi-head attention on projected tokens.
 
@@ -55,8 +60,13 @@ def attend(
     return (_fused if kernel == "fused" else _products)(query, keys, values, visible, heads)
 
 
+def by_head(tokens: Tensor, heads: int) -> Tensor:
+    """(…, D) as (…, heads, D / heads), without a copy."""
+    return tokens.view(*tokens.shape[:-1], heads, tokens.shape[-1] // heads)
+
+
 def _fused(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, heads: int) -> Tensor:
-    query, keys, values = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, keys, values))
+    query, keys, values = (by_head(x, heads).transpose(1, 2) for x in (query, keys, values))
     mask = None if visible is None else visible[:, None, None, :].expand(-1, 1, query.shape[2], -1)
     return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask).transpose(1, 2).flatten(2)
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ames_ray.model.attention import attend
+from ames_ray.model.attention import attend, by_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,13 +71,13 @@ class Attention(nn.Module):
         batch, dim = token.shape
         to_query, to_keys, to_values = self.in_proj_weight.chunk(3)
         bias_query, _, bias_values = self.in_proj_bias.chunk(3)  # the keys' bias cancels in the softmax
-        query = F.linear(token, to_query, bias_query).unflatten(-1, (self.heads, -1))
+        query = by_head(F.linear(token, to_query, bias_query), self.heads)
         query = query * query.shape[-1] ** -0.5
-        carried = torch.einsum("bhc,hcd->bhd", query, to_keys.unflatten(0, (self.heads, -1)))
+        carried = torch.einsum("bhc,hcd->bhd", query, to_keys.view(self.heads, -1, dim))
         scores = torch.cat([self._scores(carried, *side) for side in sides], -1)
-        weights = scores.softmax(-1).split([tokens.shape[1] for tokens, _ in sides], -1)
+        weights = torch.split(scores.softmax(-1), [tokens.shape[1] for tokens, _ in sides], -1)
         mean = torch.stack([_spread(w, t) for w, (t, _) in zip(weights, sides, strict=True)]).sum(0)
-        values = torch.einsum("bhd,hcd->bhc", mean, to_values.unflatten(0, (self.heads, -1)))
+        values = torch.einsum("bhd,hcd->bhc", mean, to_values.view(self.heads, -1, dim))
         seen: Tensor = self.out_proj(values.reshape(batch, dim) + bias_values)
         return seen
 

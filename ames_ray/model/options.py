@@ -21,7 +21,7 @@ class AmesOptions:
         backbone: Name of the backbone whose descriptors it was trained on, or none where unknown.
 
     Raises:
-        ConfigError: A size is not positive, or `dim` is not a multiple of `heads`, or of 8 in a binary network.
+        ConfigError: A size is not positive, or `dim` is no multiple of `heads`, or of 8 in a binary network.
     """
 
     descriptor_dim: int

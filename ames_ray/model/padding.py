@@ -8,7 +8,7 @@ from torch import Tensor
 from ames_ray.errors import StoreError
 
 LOWEST_LOGIT = -65504.0
-"""Logit of a pair in which an image has no descriptor: the lowest finite float16, so it survives any storage."""
+"""Logit of a pair in which an image has no descriptor: the lowest finite float16, so any storage keeps it."""
 
 
 def visible_from(padding: Tensor | None, descriptors: Tensor, side: str) -> Tensor | None:
@@ -36,7 +36,7 @@ def visible_from(padding: Tensor | None, descriptors: Tensor, side: str) -> Tens
         return torch.arange(count, device=descriptors.device) < padding.unsqueeze(1)
     raise StoreError(
         f"{side} mask is {padding.dtype} of shape {tuple(padding.shape)}",
-        f"allowed: bool ({batch}, {count}), True = padding; or integers ({batch},), the numbers of descriptors",
+        f"allowed: bool ({batch}, {count}), True = padding; or integers ({batch},), how many are real",
     )
 
 

@@ -50,8 +50,8 @@ def build_samples(folder: Path, source: Source) -> SampleReport:
 
     Args:
         folder: Folder to make.
-        source: ``"gcompris"``: 292 pictures of Debian's package `gcompris-qt-data`; ``"wheels"``: 15 photos in
-            the installed scikit-image and scikit-learn; ``"auto"``: the first that can be had.
+        source: ``"gcompris"``: 292 pictures of Debian's package `gcompris-qt-data`; ``"wheels"``: 15 photos
+            in the installed scikit-image and scikit-learn; ``"auto"``: the first that can be had.
 
     Raises:
         DatasetError: The source cannot be had or has changed, or the folder holds something else.
@@ -104,7 +104,9 @@ def _existing(folder: Path, source: Source) -> SampleReport:
         )
     for name, digest in index["sha256"].items():
         if not (folder / name).is_file() or sha256_file(folder / name) != digest:
-            raise DatasetError(f"{folder / name} is missing or changed", f"delete {folder} and run this again")
+            raise DatasetError(
+                f"{folder / name} is missing or changed", f"delete {folder} and run this again"
+            )
     return _report(folder, index, made=False, fallback=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,12 +45,13 @@ def gcompris_credits(
         members: Paths of the pictures inside the package.
         notes: `README` files of the package by path.
     """
-    folders = {member.rpartition("/")[0] for member in members}
+    folders = {str(parent) for member in members for parent in PurePosixPath(member).parents}
     parts = [
-        f"# Credits\n\nThese pictures come from GCompris, a collection of educational games, as Debian packages "
-        f"it:\n{package.name} {package.version}. They are the files as shipped, neither recompressed nor "
-        f"resized.\n\nThe authors' own notes below name author, licence and source of each picture. What they "
-        f"do not name is under\nthe licence of the package, GPL-3 or later. Debian's own statement is in "
+        "# Credits\n\n"
+        "These pictures come from GCompris, a collection of educational games, as Debian packages it:\n"
+        f"{package.name} {package.version}. They are the files as shipped, neither recompressed nor resized."
+        "\n\nThe authors' own notes below name author, licence and source of each picture. What they do not\n"
+        "name is under the licence of the package, GPL-3 or later. Debian's own statement is in\n"
         f"[{_COPYRIGHT}]({_COPYRIGHT}).\n"
     ]
     for path, note in notes.items():
@@ -68,8 +70,9 @@ def wheel_credits(labels: Sequence[str], scikit_learn_readme: bytes) -> dict[str
     """
     readme = scikit_learn_readme.decode("utf-8", "replace").strip()
     text = (
-        f"# Credits\n\nThese photos come from {' and '.join(labels)}. They are the files as shipped, neither "
-        f"recompressed nor resized.\n\n## scikit-image\n\n{_SCIKIT_IMAGE}\n"
+        f"# Credits\n\nThese photos come from {' and '.join(labels)}.\n"
+        "They are the files as shipped, neither recompressed nor resized.\n\n"
+        f"## scikit-image\n\n{_SCIKIT_IMAGE}\n"
         f"## scikit-learn\n\n```text\n{readme}\n```\n"
     )
     return {CREDITS: text.encode()}

@@ -25,22 +25,19 @@ class UnpackedPackage:
         name: Its name.
         version: Its version as Debian writes it.
         root: Folder that stands for the root of the file system.
+        copyright: The package's own statement of authors and licences.
     """
 
     name: str
     version: str
     root: Path
-
-    @property
-    def copyright(self) -> bytes:
-        """The package's own statement of authors and licences."""
-        return (self.root / "usr/share/doc" / self.name / "copyright").read_bytes()
+    copyright: bytes
 
 
 def unpack_package(name: str, folder: Path) -> UnpackedPackage:
     """Download a package from the machine's own Debian mirror and unpack it below `folder`.
 
-    Where the machine's package lists are missing or old, fresh ones are fetched into `folder`, so that nothing
+    Where the machine's package lists are missing or old, fresh ones are fetched into `folder`: nothing
     outside it is touched.
 
     Args:
@@ -65,7 +62,8 @@ def unpack_package(name: str, folder: Path) -> UnpackedPackage:
     version = _run(["dpkg-deb", "--field", str(archives[0]), "Version"], folder).strip()
     root = folder / "unpacked"
     _run(["dpkg-deb", "--extract", str(archives[0]), str(root)], folder)
-    return UnpackedPackage(name, version, root)
+    copyright_file = root / "usr/share/doc" / name / "copyright"
+    return UnpackedPackage(name, version, root, copyright_file.read_bytes())
 
 
 def _private_lists(folder: Path) -> list[str]:

@@ -11,8 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ames_ray.errors import DatasetError, ImageError
 from ames_ray.images.read import decode
 from ames_ray.samples.credits import gcompris_credits, wheel_credits
@@ -116,7 +114,9 @@ def from_gcompris() -> Collection:
     photos = {photo.name: members[photo.member] for photo in catalogue}
     notes = {name: data for name, data in sorted(members.items()) if name.endswith("/README")}
     return Collection(
-        f"{_PACKAGE} {package.version}", photos, gcompris_credits(package, [p.member for p in catalogue], notes)
+        f"{_PACKAGE} {package.version}",
+        photos,
+        gcompris_credits(package, [p.member for p in catalogue], notes),
     )
 
 
@@ -146,7 +146,7 @@ def pixels_sha256(data: bytes) -> str:
         ImageError: It cannot be decoded.
     """
     pixels = decode(data, max_pixels=_MAX_PIXELS, truncated="fail").pixels
-    return hashlib.sha256(np.ascontiguousarray(pixels[..., ::-1])).hexdigest()
+    return hashlib.sha256(pixels[..., ::-1].tobytes()).hexdigest()
 
 
 def _read_activities(package: UnpackedPackage) -> dict[str, bytes]:

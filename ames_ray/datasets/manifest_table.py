@@ -1,0 +1,88 @@
+"""Rows of a manifest as Arrow columns, in memory or in a Parquet file that is read piece by piece."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from ames_ray.files import Storage
+
+SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        ("split", pa.string()),
+        ("left", pa.float64()),
+        ("top", pa.float64()),
+        ("right", pa.float64()),
+        ("bottom", pa.float64()),
+        ("label", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+"""Columns of a manifest file, one row an image; `uri` is relative to the root in the file's metadata."""
+GROUP_ROWS = 4096
+"""Rows of a row group: what a worker holds in memory."""
+
+
+class Table(Protocol):
+    """Rows by range, from memory or from a file."""
+
+    def __len__(self) -> int: ...
+
+    def slice(self, offset: int, length: int) -> pa.Table: ...
+
+
+class ParquetTable:
+    """Rows of a Parquet file by range; holds one row group at a time, and no open file."""
+
+    def __init__(self, storage: Storage, name: str, metadata: pq.FileMetaData) -> None:
+        self._storage = storage
+        self._name = name
+        self._metadata = metadata
+        self._starts = [0]
+        for group in range(metadata.num_row_groups):
+            self._starts.append(self._starts[-1] + metadata.row_group(group).num_rows)
+        self._held: tuple[int, pa.Table] | None = None
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def slice(self, offset: int, length: int) -> pa.Table:
+        """Rows offset … offset + length - 1, fewer at the end of the file."""
+        parts = [
+            self._group(group).slice(max(offset - first, 0), min(offset + length, last) - max(offset, first))
+            for group, (first, last) in enumerate(zip(self._starts, self._starts[1:], strict=False))
+            if first < offset + length and last > offset
+        ]
+        return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
+
+    def _group(self, group: int) -> pa.Table:
+        held = self._held
+        if held is None or held[0] != group:
+            with self._storage.open(self._name) as handle:
+                file = pq.ParquetFile(handle, metadata=self._metadata)
+                held = (group, file.read_row_group(group, columns=SCHEMA.names).replace_schema_metadata())
+            self._held = held
+        return held[1]
+
+
+def columns(table: pa.Table) -> list[list[Any]]:
+    """The columns of SCHEMA as Python values."""
+    return [column.to_pylist() for column in table.columns]
+
+
+def digest(table: Table, count: int) -> str:
+    """SHA-256 of the first `count` rows, each a line of JSON, so that any language can recompute it."""
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    running = hashlib.sha256()
+    for start in range(0, count, GROUP_ROWS):
+        rows = zip(*columns(table.slice(start, min(GROUP_ROWS, count - start))), strict=True)
+        running.update("".join(f"{encode(row)}\n" for row in rows).encode())
+    return running.hexdigest()

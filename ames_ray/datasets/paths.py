@@ -1,0 +1,103 @@
+"""Image paths stay below their root: relative in files, resolved in memory, refused where they lead out."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from pathlib import Path
+
+from ames_ray.errors import UnsafeFileError
+from ames_ray.files import is_remote
+
+
+def absolute(root: str | Path) -> str:
+    """A root as manifests keep it: absolute, without a slash at its end."""
+    text = str(root).removeprefix("file://")
+    return text.rstrip("/") if is_remote(text) else str(Path(text).expanduser().absolute())
+
+
+def resolve(root: str, path: str) -> str:
+    """The full address of an image: `path` itself if it is absolute, else below `root`."""
+    if is_remote(path) or path.startswith("/"):
+        return path
+    folder, options = _split(root)
+    return f"{folder}/{path}{options}"
+
+
+def relative(root: str, path: str) -> str:
+    """`path` without its root; one that lies elsewhere comes back absolute."""
+    folder, options = _split(root)
+    path = resolve(folder, path.removeprefix("file://")).removesuffix(options)
+    if not is_remote(path):
+        path = posixpath.normpath(path)
+    return path.removeprefix(f"{folder}/")
+
+
+def leads_out(path: str) -> bool:
+    """Whether the text of a path, as manifests keep it, shows that it is not below the root."""
+    return path.startswith("/") or is_remote(path) or ".." in path.split("/")
+
+
+def _split(root: str) -> tuple[str, str]:
+    """Folder and options of a root such as `s3://bucket/photos?endpoint_override=…`."""
+    if not is_remote(root):
+        return root.rstrip("/"), ""
+    folder, mark, options = root.partition("?")
+    return folder.rstrip("/"), mark + options
+
+
+class Guard:
+    """Decides which paths may be listed.
+
+    Args:
+        root: Folder that images must not leave; a symbolic link counts as where it leads.
+        allow_outside: Let everything pass.
+    """
+
+    def __init__(self, root: str, *, allow_outside: bool) -> None:
+        self._root = root
+        self._allow_outside = allow_outside
+        self._local = not is_remote(root)
+        self._real_root = str(Path(root).resolve()) if self._local else root
+        self._inside: dict[str, bool] = {}
+
+    def relative(self, path: str) -> str:
+        """`path` below the root; absolute where it leads out and may do so.
+
+        Raises:
+            UnsafeFileError: It leads out, by its text or through a symbolic link.
+        """
+        below = relative(self._root, path)
+        if self._allow_outside:
+            return below
+        if leads_out(below):
+            raise self._refuse(path, "leaves")
+        if self._local and not self._really_inside(below):
+            raise self._refuse(path, "is or follows a symbolic link that leaves")
+        return below
+
+    def _really_inside(self, below: str) -> bool:
+        # Folders are few and files are many: a folder is resolved once, a file only if it is a link.
+        folder = posixpath.dirname(below)
+        if folder not in self._inside:
+            self._inside[folder] = self._contains(Path(self._root, folder))
+        path = f"{self._root}/{below}"
+        return self._inside[folder] and (not _is_link(path) or self._contains(Path(path)))
+
+    def _contains(self, path: Path) -> bool:
+        real = str(path.resolve())
+        return real == self._real_root or real.startswith(self._real_root.rstrip("/") + "/")
+
+    def _refuse(self, path: str, how: str) -> UnsafeFileError:
+        return UnsafeFileError(
+            f"{path} {how} {self._root}",
+            "correct the list or data_root=; allow_outside=true permits it",
+        )
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(path).st_mode)
+    except (OSError, ValueError):  # no such file, a NUL in its name: found out and told when it is read
+        return False

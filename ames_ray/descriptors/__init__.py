@@ -1,0 +1,1 @@
+"""From one decoded picture to its local and global descriptors."""

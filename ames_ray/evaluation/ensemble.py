@@ -1,0 +1,103 @@
+"""Global similarity and the network's logit in one score, and the ranking that it gives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ames_ray.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ames_ray.evaluation.scores import PairScores, Shortlist
+    from ames_ray.types import AnyArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Settings of the global-local ensemble (AMES, section 4; the authors' option names).
+
+    Attributes:
+        lamb: λ, weight of the global similarity; 0 to 1.
+        temp: γ, factor of the logit inside the sigmoid; 0 or more.
+        num_rerank: K, how many images at the head of the ranking get a new order; 0 or more.
+
+    Raises:
+        ConfigError: A value is outside its range.
+    """
+
+    lamb: float
+    temp: float
+    num_rerank: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lamb <= 1:
+            raise ConfigError(f"lamb={self.lamb}: allowed are numbers from 0 to 1")
+        if not (math.isfinite(self.temp) and self.temp >= 0):
+            raise ConfigError(f"temp={self.temp}: allowed are finite numbers from 0 on")
+        if self.num_rerank < 0 or self.num_rerank != int(self.num_rerank):
+            raise ConfigError(f"num_rerank={self.num_rerank}: allowed are whole numbers from 0 on")
+
+
+def match_probability(logits: AnyArray, temp: float) -> NDArray[np.float64]:
+    """sigmoid(γ · logit), in float64; same shape as `logits`. NaN stays NaN."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(1 / (1 + np.exp(-temp * np.asarray(logits, np.float64))))
+
+
+def ensemble_scores(
+    similarities: AnyArray, probabilities: NDArray[np.float64], lamb: float
+) -> NDArray[np.float64]:
+    """λ · similarity + (1 − λ) · probability, in float64; -inf, the lowest score, where that is NaN.
+
+    Args:
+        similarities: Global similarities; any shape.
+        probabilities: `match_probability` of the logits; the same shape.
+        lamb: λ.
+    """
+    scores = lamb * similarities.astype(np.float64, copy=False) + (1 - lamb) * probabilities
+    scores[np.isnan(scores)] = -np.inf
+    return scores
+
+
+def rerank(
+    shortlist: Shortlist, scores: PairScores, ensemble: Ensemble
+) -> tuple[IntArray, NDArray[np.float64]]:
+    """New order of the first K images of each query; the images behind them keep their order.
+
+    Equal scores keep the global order. A pair whose score is NaN is put last of the K.
+
+    Args:
+        shortlist: The global ranking.
+        scores: Logits of the first K images of every query.
+        ensemble: λ, γ and K; a K beyond the shortlist's length takes all of it.
+
+    Returns:
+        (Q, T) gallery rows, -1 at the end of shorter lists; (Q, K) their ensemble scores, -inf at padding.
+
+    Raises:
+        DatasetError: The scores are of another shortlist, or lack one of these pairs.
+    """
+    scores.check_belongs_to(shortlist)
+    rows = shortlist.rows.copy()
+    head = min(ensemble.num_rerank, rows.shape[1])
+    new_scores = np.full((len(rows), head), -np.inf)
+    for query, line in enumerate(rows):
+        images = line[:head][line[:head] >= 0].copy()
+        logits, scored = scores.of(query, images)
+        if not scored.all():
+            missing = int(np.argmin(scored))
+            raise DatasetError(
+                f"query {query}: image {images[missing]} at rank {missing} has no score",
+                f"score the first {ensemble.num_rerank} images, or set num_rerank={missing}",
+            )
+        similarities = shortlist.similarities[query, : len(images)]
+        values = ensemble_scores(similarities, match_probability(logits, ensemble.temp), ensemble.lamb)
+        order = np.argsort(-values, kind="stable")
+        line[: len(images)] = images[order]
+        new_scores[query, : len(images)] = values[order]
+    return rows, new_scores

@@ -1,0 +1,1 @@
+"""From bytes to pixels, or to the reason why not: read, decode, crop, resize, normalise."""

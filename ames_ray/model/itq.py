@@ -1,0 +1,91 @@
+"""Files with the rotation that binarises descriptors: `itq_dinov2_D128.npz` or `.pt`.
+
+The rotation (ITQ: iterative quantisation) starts the training of a binary network; a trained network has its
+own in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ames_ray.errors import WeightsError
+from ames_ray.files import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ames_ray.types import AnyArray, FloatArray
+
+
+def load_rotation(path: Path | str, descriptor_dim: int, dim: int = 128) -> torch.Tensor:
+    """The rotation of an ITQ file.
+
+    Args:
+        path: `.npz` file, or `.pt` file with a tensor or a dictionary of tensors.
+        descriptor_dim: Width of a raw descriptor.
+        dim: Number of bits.
+
+    Returns:
+        (descriptor_dim, dim) float32; a file that holds it transposed is turned.
+
+    Raises:
+        WeightsError: The file is missing or foreign, or does not hold exactly one matrix of this shape.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(
+            f"ITQ file {path} does not exist",
+            f"a binary network for {descriptor_dim}-wide descriptors starts from itq_<backbone>_D{dim}.npz",
+        )
+    arrays = _read(path)
+    wanted = {(descriptor_dim, dim), (dim, descriptor_dim)}
+    fitting = {n: a for n, a in arrays.items() if a.shape in wanted and np.issubdtype(a.dtype, np.floating)}
+    if len(fitting) != 1:
+        found = ", ".join(f"{n} {a.shape}" for n, a in list(arrays.items())[:6]) or "nothing"
+        raise WeightsError(
+            f"{path} holds {len(fitting)} matrices of shape ({descriptor_dim}, {dim}); it holds {found}",
+            "pass the ITQ file of the model's backbone",
+        )
+    ((name, rotation),) = fitting.items()
+    if not np.isfinite(rotation).all():
+        raise WeightsError(f"{path}: '{name}' holds NaN or infinity")
+    turned = rotation if rotation.shape == (descriptor_dim, dim) else rotation.T
+    return torch.from_numpy(np.array(turned, np.float32))
+
+
+def save_rotation(rotation: torch.Tensor | FloatArray, path: Path | str) -> None:
+    """Write a (descriptor_dim, dim) rotation as an ITQ file, `.npz` or `.pt` by its suffix.
+
+    Raises:
+        WeightsError: The suffix is another.
+    """
+    path = Path(path)
+    tensor = torch.as_tensor(rotation).detach().float().cpu().contiguous()
+    buffer = io.BytesIO()
+    if path.suffix == ".npz":
+        np.savez(buffer, W=tensor.numpy())
+    elif path.suffix == ".pt":
+        torch.save({"W": tensor}, buffer)
+    else:
+        raise WeightsError(f"{path}: ITQ files end in .npz or .pt")
+    Storage.at(path.parent).publish(path.name, buffer.getvalue())
+
+
+def _read(path: Path) -> Mapping[str, AnyArray]:
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                return dict(archive)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (ValueError, zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path} cannot be read as an ITQ file: {reason}") from None
+    entries = loaded if isinstance(loaded, dict) else {"tensor": loaded}
+    return {str(n): t.detach().numpy() for n, t in entries.items() if isinstance(t, torch.Tensor)}

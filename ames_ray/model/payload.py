@@ -1,0 +1,69 @@
+"""What a database keeps of a descriptor: 128 float16 numbers, or 128 bits, after the network's projection.
+
+Scores from payloads equal scores from raw gallery descriptors: bit for bit in a binary network, because only
+the signs go on; in full precision because the network rounds gallery tokens through float16 anyway.
+A query from float16 payloads is rounded too, where the network would not have done so: its logits move by
+about 1e-5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ames_ray.errors import StoreError
+
+if TYPE_CHECKING:
+    from ames_ray.model.ames import Ames
+
+_HIGHEST_BIT_FIRST = (128, 64, 32, 16, 8, 4, 2, 1)
+
+
+def pack_signs(values: Tensor) -> Tensor:
+    """(…, D) numbers to (…, D / 8) uint8, most significant bit first; 1 = positive, 0 = negative or zero."""
+    weights = torch.tensor(_HIGHEST_BIT_FIRST, dtype=torch.int32, device=values.device)
+    bits = (values > 0).view(*values.shape[:-1], values.shape[-1] // 8, 8)
+    return torch.sum(bits * weights, -1).to(torch.uint8)
+
+
+def unpack_signs(bits: Tensor) -> Tensor:
+    """(…, D / 8) uint8 to (…, D) float32 of +1 and -1; the inverse of `pack_signs`."""
+    weights = torch.tensor(_HIGHEST_BIT_FIRST, dtype=torch.uint8, device=bits.device)
+    return ((bits.unsqueeze(-1) & weights) > 0).flatten(-2).float() * 2 - 1
+
+
+def payload(model: Ames, descriptors: Tensor) -> Tensor:
+    """The payload of (B, N, D_in) descriptors: (B, N, D) float16, or (B, N, D / 8) uint8 in a binary network.
+
+    Raises:
+        StoreError: The descriptors do not fit the model.
+    """
+    if not model.options.binary:
+        return model.project(descriptors).half()
+    model.check_width(descriptors)
+    signs: Tensor = model.remap_local[0](F.normalize(descriptors.to(model.projection_dtype), dim=-1))
+    return pack_signs(signs)
+
+
+def payload_tokens(model: Ames, stored: Tensor) -> Tensor:
+    """Tokens (B, N, D) of payloads that `payload` made with the same projection.
+
+    Raises:
+        StoreError: Width or type is not that of this model's payloads.
+    """
+    options = model.options
+    width, kind = (options.dim // 8, torch.uint8) if options.binary else (options.dim, torch.float16)
+    if stored.ndim != 3 or stored.shape[-1] != width or stored.dtype != kind:
+        raise StoreError(
+            f"payloads are {stored.dtype} of shape {tuple(stored.shape)}, "
+            f"this {'binary' if options.binary else 'full-precision'} model takes {kind}, {width} wide",
+            "project the store with the model that scores it",
+        )
+    if not options.binary:
+        return stored.to(model.mtc_token.dtype)
+    after_signs = model.remap_local[1:]
+    tokens: Tensor = after_signs(unpack_signs(stored).to(model.projection_dtype))
+    return tokens.to(model.mtc_token.dtype)

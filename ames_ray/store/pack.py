@@ -1,0 +1,132 @@
+"""All descriptors of a store in one contiguous HDF5 dataset that is mapped into memory, for random reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ames_ray.errors import StoreError
+from ames_ray.store.codec import describe, payload_kinds
+from ames_ray.store.guard import reading
+from ames_ray.store.shards import content_digest, open_shard
+from ames_ray.types import FeatureBatch, IntArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ames_ray.files import Storage
+    from ames_ray.store.meta import ShardSummary, StoreMeta
+
+_ATTRIBUTE = "ames_ray"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pack:
+    """A packed file, ready to be read.
+
+    Attributes:
+        path: The file.
+        content: Digest of the shards that it was made from.
+        offset: Where its descriptors begin [bytes].
+        shape: (rows, K, width) of the descriptors.
+        dtype: Their type.
+        real: (rows,) int64 real descriptors of each row.
+    """
+
+    path: Path
+    content: str
+    offset: int
+    shape: tuple[int, int, int]
+    dtype: str
+    real: IntArray
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Look where the descriptors lie.
+
+        Raises:
+            StoreError: The file is missing, damaged, or no packed file.
+        """
+        import h5py
+
+        with reading(str(path), "make it anew from the store"), h5py.File(path, "r") as file:
+            about = json.loads(file.attrs[_ATTRIBUTE])
+            data = file["descriptors"]
+            return cls(
+                path,
+                about["content"],
+                data.id.get_offset(),
+                data.shape,
+                data.dtype.str,
+                file["count"][:].astype(np.int64),
+            )
+
+    def read(self, rows: IntArray, count: int | None = None) -> FeatureBatch:
+        """Descriptors of some rows in any order, as `Store.read` gives them."""
+        count = checked_count(count, self.shape[1], str(self.path))
+        rows = checked_rows(rows, self.shape[0], str(self.path))
+        with reading(str(self.path), "make it anew from the store"):
+            # Mapping costs microseconds, and a pack without an open map can be sent to other processes.
+            data = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        return FeatureBatch(rows, np.asarray(data[rows, :count]), np.arange(count) < self.real[rows, None])
+
+
+def write_pack(path: Path, storage: Storage, meta: StoreMeta, summaries: Mapping[int, ShardSummary]) -> None:
+    """Write a packed file: datasets `descriptors`, `count` and each global descriptor.
+
+    Args:
+        path: Local file to make.
+        storage: Folder of the store.
+        meta: What it holds.
+        summaries: All its shards.
+    """
+    import h5py
+
+    from ames_ray.store.hdf5 import contiguous, reserve
+
+    kinds: dict[str, Any] = payload_kinds(meta)
+    names = ("count", "descriptors", *sorted(meta.pooled))
+    with h5py.File(path, "w") as file:
+        about = describe(meta) | {"content": content_digest(summaries), "settings": meta.settings}
+        file.attrs[_ATTRIBUTE] = json.dumps(about, sort_keys=True)
+        for name in names:
+            dtype, shape = kinds.get(name) or (np.dtype("<i4"), ())
+            contiguous(file, name, (meta.rows, *shape), dtype)
+        reserve(file)
+        for shard in range(meta.shards):
+            start, _ = meta.shard_range(shard)
+            with open_shard(storage, meta, shard) as source:
+                for block in source.blocks():
+                    for name in names:
+                        file[name][start : start + len(block)] = block.arrays[name]
+                    start += len(block)
+
+
+def checked_rows(rows: object, total: int, what: str) -> IntArray:
+    """Rows as an array.
+
+    Raises:
+        StoreError: A row is outside of the store.
+    """
+    found = np.asarray(rows, np.int64)
+    wrong = found[(found < 0) | (found >= total)]
+    if len(wrong):
+        raise StoreError(f"there is no row {wrong[0]} in {what}; it has rows 0 to {total - 1}")
+    return found
+
+
+def checked_count(count: int | None, topk: int, what: str) -> int:
+    """A number of descriptors per row; none means all.
+
+    Raises:
+        StoreError: The store has fewer.
+    """
+    if count is None:
+        return topk
+    if not 0 < count <= topk:
+        raise StoreError(f"{count} descriptors per row are asked for; {what} holds topk={topk}")
+    return count

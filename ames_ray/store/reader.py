@@ -1,0 +1,226 @@
+"""Reading a store: whole shards in order, or any rows in any order."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ames_ray.datasets.manifest import Manifest
+from ames_ray.errors import StoreError
+from ames_ray.files import Storage
+from ames_ray.store.codec import decode, payload_kinds
+from ames_ray.store.guard import publishing
+from ames_ray.store.meta import CARD, MANIFEST, META, PACK, SHARDS, ShardSummary, StoreMeta
+from ames_ray.store.pack import Pack, checked_count, checked_rows, write_pack
+from ames_ray.store.shards import content_digest, is_whole, open_shard, read_marks, read_shard_list
+from ames_ray.types import BoolArray, FeatureBatch, FloatArray, ImageFeatures, IntArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Store:
+    """A store of image features, open for reading.
+
+    Rows are the lines of the image list, failed ones included. An open store holds no file handles, so it may
+    be sent to other processes.
+
+    Attributes:
+        storage: Folder of the store.
+        meta: What it holds.
+        summaries: What is known of the shards that count, by shard.
+    """
+
+    def __init__(self, storage: Storage, meta: StoreMeta, summaries: dict[int, ShardSummary]) -> None:
+        self.storage = storage
+        self.meta = meta
+        self.summaries = summaries
+
+    @classmethod
+    def open(cls, uri: str, allow_partial: bool = False) -> Self:
+        """Open a store.
+
+        Args:
+            uri: Folder, or `scheme://` address.
+            allow_partial: Accept a store that is not finished; it has the rows of its finished shards.
+
+        Raises:
+            StoreError: It is no store, not finished, or a shard is missing or has another size than it had.
+        """
+        storage = Storage.at(uri)
+        if not storage.exists(META):
+            raise StoreError(
+                f"{storage.uri} is no store: it has no {META}", "`ames-ray extract` makes a store"
+            )
+        meta = StoreMeta.from_json(storage.read(META), f"{storage.uri}/{META}")
+        if allow_partial:
+            marks = read_marks(storage)
+            return cls(storage, meta, {s: m for s, m in marks.items() if is_whole(storage, meta, m)})
+        if not storage.exists(CARD):
+            done = len(read_marks(storage))
+            raise StoreError(
+                f"{storage.uri} is not finished: {done} of {meta.shards} shards are there",
+                "run the command that made it again, it goes on from there",
+            )
+        summaries = read_shard_list(storage)
+        _require_whole(storage, meta, summaries)
+        return cls(storage, meta, summaries)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The image list.
+
+        Raises:
+            StoreError: It is not the one that the store was made from.
+        """
+        manifest = Manifest.read(self.storage, MANIFEST)
+        if (len(manifest), manifest.digest) != (self.meta.rows, self.meta.manifest_digest):
+            raise StoreError(
+                f"{self.storage.uri}/{MANIFEST} is not the list that {META} names",
+                "run the command that made the store again: it writes the list anew",
+            )
+        return manifest
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """What made the store; empty where it is not finished."""
+        if not self.storage.exists(CARD):
+            return {}
+        card: dict[str, Any] = json.loads(self.storage.read(CARD))
+        return card
+
+    @cached_property
+    def ok(self) -> BoolArray:
+        """(rows,) bool, False for a failed row and for one whose shard is not there."""
+        ok = np.zeros(self.meta.rows, np.bool_)
+        for shard, summary in self.summaries.items():
+            with open_shard(self.storage, self.meta, shard) as file:
+                start, _ = self.meta.shard_range(shard)
+                ok[start : start + summary.rows] = [status == "ok" for status in file.texts("status")]
+        return ok
+
+    def features(self, shard: int) -> Iterator[ImageFeatures]:
+        """The rows of a shard in order, read some at a time.
+
+        Raises:
+            StoreError: The shard is not there, or damaged.
+        """
+        summary = self._summary(shard)
+        start, _ = self.meta.shard_range(shard)
+        with open_shard(self.storage, self.meta, shard) as file:
+            if file.rows != summary.rows:
+                raise ValueError(f"it holds {file.rows} rows, not {summary.rows}")
+            for block in file.blocks():
+                records = self.manifest.records(start, start + len(block))
+                start += len(block)
+                yield from decode(block, records, self.meta)
+
+    def read(self, rows: Sequence[int] | IntArray, count: int | None = None) -> FeatureBatch:
+        """Descriptors of some rows, in the given order; a row may be asked for twice.
+
+        Args:
+            rows: (B,) rows of the list.
+            count: The strongest descriptors N of each row; none for all `topk`.
+
+        Returns:
+            Descriptors (B, N, D) in the store's type, or (B, N, D / 8) uint8 sign bits; failed rows hold no
+            valid descriptor.
+
+        Raises:
+            StoreError: A row or the count is outside of the store, or a shard is damaged.
+        """
+        count = checked_count(count, self.meta.topk, self.storage.uri)
+        wanted = checked_rows(rows, self.meta.rows, self.storage.uri)
+        if self.pack is not None:
+            return self.pack.read(wanted, count)
+        dtype, (_, width) = payload_kinds(self.meta)["descriptors"]
+        descriptors = np.empty((len(wanted), count, width), dtype)
+        real = np.empty(len(wanted), np.int64)
+        shards = wanted // self.meta.shard_rows
+        for shard in np.unique(shards):
+            self._summary(int(shard))
+            here = shards == shard
+            with open_shard(self.storage, self.meta, int(shard)) as file:
+                local = wanted[here] - shard * self.meta.shard_rows
+                descriptors[here], real[here] = file.descriptors(local, count)
+        return FeatureBatch(wanted, descriptors, np.arange(count) < real[:, None])
+
+    def pooled(self, name: str) -> FloatArray:
+        """A global descriptor of all rows (rows, D) float32; zeros for failed rows (see `ok`).
+
+        Raises:
+            StoreError: The store has no descriptor of that name, or shards are missing.
+        """
+        if name not in self.meta.pooled:
+            known = ", ".join(sorted(self.meta.pooled)) or "none"
+            raise StoreError(f"{self.storage.uri} has no global descriptor {name!r}; it has {known}")
+        found = np.empty((self.meta.rows, self.meta.pooled[name]), np.float32)
+        for shard in range(self.meta.shards):
+            start, stop = self.meta.shard_range(shard)
+            self._summary(shard)
+            with open_shard(self.storage, self.meta, shard) as file:
+                found[start:stop] = file.column(name)
+        return found
+
+    @cached_property
+    def pack(self) -> Pack | None:
+        """The packed copy that `make_pack` left, if it is of this very content."""
+        path = self.storage.local
+        if path is None or not (path / PACK).is_file():
+            return None
+        pack = Pack.open(path / PACK)
+        return pack if pack.content == content_digest(self.summaries) else None
+
+    def make_pack(self) -> None:
+        """Copy all descriptors into one file in the store, which `read` maps from then on.
+
+        Raises:
+            StoreError: The store is remote or not whole, or the disk is full.
+        """
+        if self.storage.local is None:
+            raise StoreError(
+                f"{self.storage.uri} is remote; a packed file is mapped from a local disk",
+                "export it with layout=packed to a local file",
+            )
+        self.require_all()
+        with publishing(self.storage, PACK, self.meta.rows * self.meta.row_bytes) as path:
+            write_pack(path, self.storage, self.meta, self.summaries)
+        self.__dict__.pop("pack", None)
+
+    def require_all(self) -> None:
+        """Refuse to go on where shards are not there."""
+        for shard in range(self.meta.shards):
+            self._summary(shard)
+
+    def _summary(self, shard: int) -> ShardSummary:
+        start, stop = self.meta.shard_range(shard)
+        if shard not in self.summaries:
+            raise StoreError(
+                f"rows {start} to {stop - 1} are not in {self.storage.uri} yet: it lacks shard {shard}",
+                "run the command that made the store again, it goes on from there",
+            )
+        return self.summaries[shard]
+
+
+def _require_whole(storage: Storage, meta: StoreMeta, summaries: dict[int, ShardSummary]) -> None:
+    """Refuse a finished store whose files are not those that it was finished with."""
+    wrong = []
+    for shard in range(meta.shards):
+        name, summary = meta.shard_name(shard), summaries.get(shard)
+        size = storage.size(name)
+        start, stop = meta.shard_range(shard)
+        if summary is None or summary.rows != stop - start:
+            wrong.append(f"{SHARDS} does not tell of {name} with {stop - start} rows")
+        elif size is None:
+            wrong.append(f"{name} is missing")
+        elif size != summary.bytes:
+            wrong.append(f"{name} has {size:,} bytes, not {summary.bytes:,}")
+    if wrong:
+        more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise StoreError(
+            f"{storage.uri} is damaged: {'; '.join(wrong[:5])}{more}",
+            "run the command that made the store again: only these shards are redone",
+        )

@@ -1,0 +1,157 @@
+"""Opening shards in either format, and the marks that say which of them count.
+
+A shard counts when its mark `progress/00017.json` is there: the mark is published after the shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from typing import IO, TYPE_CHECKING, Protocol
+
+from ames_ray.errors import StoreError
+from ames_ray.files import to_json
+from ames_ray.store.guard import publish, reading
+from ames_ray.store.meta import CARD, JOINED, PACK, SHARDS, ShardSummary, summary_from_json
+from ames_ray.store.parquet import ParquetShard, ParquetWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ames_ray.files import Storage
+    from ames_ray.store.codec import Block
+    from ames_ray.store.meta import StoreMeta
+    from ames_ray.types import AnyArray, ImageFeatures, IntArray
+
+PROGRESS = "progress"
+_READERS = 16
+
+
+class ShardSink(Protocol):
+    """A shard that is being written."""
+
+    def append(self, features: Sequence[ImageFeatures], uris: Sequence[str]) -> None:
+        """Write the next rows."""
+
+    def close(self) -> None:
+        """Write the end of the file."""
+
+
+class ShardSource(Protocol):
+    """A shard that is being read; rows are counted from its first."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in the file."""
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows in order, some at a time."""
+
+    def texts(self, name: str) -> list[str | None]:
+        """A whole column of strings."""
+
+    def column(self, name: str) -> AnyArray:
+        """A whole column of numbers or global descriptors."""
+
+    def descriptors(self, rows: IntArray, count: int) -> tuple[AnyArray, IntArray]:
+        """The first descriptors of some rows, and how many of all are real."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def create_shard(path: Path, meta: StoreMeta, shard: int, start: int, stop: int) -> ShardSink:
+    """A new shard file in the store's format."""
+    if meta.format == "parquet":
+        return ParquetWriter(path, meta, shard, start, stop)
+    from ames_ray.store.hdf5 import Hdf5Writer
+
+    return Hdf5Writer(path, meta, shard, start, stop)
+
+
+@contextmanager
+def open_shard(storage: Storage, meta: StoreMeta, shard: int) -> Iterator[ShardSource]:
+    """A published shard, open for reading.
+
+    Raises:
+        StoreError: It is missing or damaged; also where that shows only inside the block.
+    """
+    name = meta.shard_name(shard)
+    hint = f"delete {name} and run the command that made the store again: only this shard is redone"
+    with reading(f"{storage.uri}/{name}", hint):
+        if storage.local is not None:
+            with closing(_source(storage.path(name), meta)) as file:
+                yield file
+            return
+        with storage.open(name) as handle, closing(_source(handle, meta)) as file:
+            yield file
+
+
+def read_marks(storage: Storage) -> dict[int, ShardSummary]:
+    """The summaries of all shards that count, by shard."""
+    names = storage.names(PROGRESS)
+
+    def read(name: str) -> ShardSummary:
+        return summary_from_json(storage.read(f"{PROGRESS}/{name}"), f"{storage.uri}/{PROGRESS}/{name}")
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return {summary.shard: summary for summary in pool.map(read, names)}
+
+
+def write_mark(storage: Storage, summary: ShardSummary) -> None:
+    """Make a published shard count."""
+    publish(storage, _mark(summary.shard), to_json(asdict(summary)))
+
+
+def withdraw(storage: Storage, shard: int) -> None:
+    """A shard is about to change: it counts no more, and the store is not finished any more."""
+    unfinish(storage)
+    storage.delete(_mark(shard))
+
+
+def unfinish(storage: Storage) -> None:
+    """The store is about to change: it is not finished any more, and what was made of all shards is void."""
+    for name in (CARD, SHARDS, JOINED, PACK):
+        storage.delete(name)
+
+
+def write_shard_list(storage: Storage, summaries: Sequence[ShardSummary]) -> None:
+    """Publish the summaries of a finished store as one file."""
+    publish(storage, SHARDS, to_json([asdict(summary) for summary in summaries]))
+
+
+def read_shard_list(storage: Storage) -> dict[int, ShardSummary]:
+    """The summaries of a finished store, by shard."""
+    name = f"{storage.uri}/{SHARDS}"
+    try:
+        items = [json.dumps(item).encode() for item in json.loads(storage.read(SHARDS))]
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{name} is damaged: {error}", "run the command that made the store again") from None
+    return {summary.shard: summary for summary in (summary_from_json(item, name) for item in items)}
+
+
+def content_digest(summaries: Mapping[int, ShardSummary]) -> str:
+    """SHA-256 over the hashes of all shards: what a copy of the whole content was made from."""
+    lines = "".join(f"{summaries[shard].sha256}\n" for shard in sorted(summaries))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def is_whole(storage: Storage, meta: StoreMeta, summary: ShardSummary) -> bool:
+    """Whether the file of a shard is there with the size of its mark."""
+    return summary.shard < meta.shards and storage.size(meta.shard_name(summary.shard)) == summary.bytes
+
+
+def _mark(shard: int) -> str:
+    return f"{PROGRESS}/{shard:05d}.json"
+
+
+def _source(file: str | IO[bytes], meta: StoreMeta) -> ShardSource:
+    if meta.format == "parquet":
+        return ParquetShard(file, meta)
+    from ames_ray.store.hdf5 import Hdf5Shard
+
+    return Hdf5Shard(file, meta)

@@ -1,0 +1,48 @@
+"""Entry points of `torch.hub`: the four published AMES networks under their published names.
+
+model = torch.hub.load("path/to/ames-ray", "dinov2_ames", source="local")
+logits = model(src_local=torch.rand(1, 100, 768), tgt_local=torch.rand(1, 100, 768))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+dependencies = ["torch", "numpy"]
+
+if TYPE_CHECKING:
+    from ames_ray.model.ames import Ames
+
+
+def _network(name: str, pretrained: bool) -> Ames:
+    from ames_ray.errors import WeightsError
+    from ames_ray.model.ames import Ames
+    from ames_ray.model.checkpoints import load_ames
+    from ames_ray.model.options import PUBLISHED
+
+    if not pretrained:
+        return Ames(PUBLISHED[name]).eval()
+    model = load_ames(name)
+    if model.options != PUBLISHED[name]:
+        raise WeightsError(f"the file of {name} holds {model.options}, not {PUBLISHED[name]}")
+    return model
+
+
+def dinov2_ames(pretrained: bool = True) -> Ames:
+    """Full precision, for DINOv2 descriptors, 768 wide."""
+    return _network("dinov2_ames", pretrained)
+
+
+def dinov2_ames_dist(pretrained: bool = True) -> Ames:
+    """Binary, distilled, for DINOv2 descriptors, 768 wide."""
+    return _network("dinov2_ames_dist", pretrained)
+
+
+def cvnet_ames(pretrained: bool = True) -> Ames:
+    """Full precision, for CVNet descriptors, 1024 wide."""
+    return _network("cvnet_ames", pretrained)
+
+
+def cvnet_ames_dist(pretrained: bool = True) -> Ames:
+    """Binary, distilled, for CVNet descriptors, 1024 wide."""
+    return _network("cvnet_ames_dist", pretrained)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One local Ray for the whole session, with two GPUs that are only declared."""
+    import ames_ray.distributed  # noqa: F401 - sets what Ray reads at import
+
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["PYTHONPATH"] = str(ROOT)
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=6,
+        num_gpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=128 << 20,
+    )
+    yield
+    ray.shutdown()

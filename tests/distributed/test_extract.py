@@ -1,0 +1,252 @@
+"""Extraction on a real local Ray, with real files; small pictures, so that only the machinery is tested."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from ames_ray.config.compose import compose
+from ames_ray.config.extract import ExtractConfig
+from ames_ray.config.options import dataset_options
+from ames_ray.datasets.registry import build_manifest
+from ames_ray.distributed.board import BoardState
+from ames_ray.distributed.extract import ExtractReport, run
+from ames_ray.errors import ConfigError, FailedRowsError, ResourceError, RunError, StoreError
+from ames_ray.store.reader import Store
+from tests.distributed.backbones import POISON
+from tests.images.bad_folder import make_bad_folder
+from tests.photos import make_photos, shard_hashes
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+class Quiet:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.states: list[BoardState] = []
+        self.began: tuple[int, int] | None = None
+
+    def begin(self, rows: int, done: int) -> None:
+        self.began = (rows, done)
+
+    def update(self, state: BoardState) -> None:
+        self.states.append(state)
+
+
+def extract(
+    images: Path, output: Path, *words: str, watcher: Any = None, retry: bool = False
+) -> ExtractReport:
+    base = [f"images={images}", f"output={output}", "backbone=blank", "shard_rows=5", "workers=1"]
+    given = {word.partition("=")[0] for word in words}
+    config = compose(ExtractConfig, [*(w for w in base if w.partition("=")[0] not in given), *words])
+    return run(config, build_manifest(dataset_options(config)), watcher or Quiet(), retry=retry)
+
+
+def poison(path: Path) -> None:
+    picture = np.full((32, 32, 3), 200, dtype=np.uint8)
+    picture[0, 0] = POISON
+    cv2.imwrite(str(path), picture)
+
+
+def test_one_and_three_workers_write_the_same_bytes(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 23)
+    one = extract(tmp_path / "photos", tmp_path / "one", "backbone=sift", "batch_size=2")
+    three = extract(tmp_path / "photos", tmp_path / "three", "backbone=sift", "batch_size=2", "workers=3")
+    assert shard_hashes(tmp_path / "one") == shard_hashes(tmp_path / "three")
+    assert (one.rows, one.computed, one.failed) == (23, 23, {})
+    assert len(three.workers) == 3
+    assert Store.open(str(tmp_path / "one")).meta.shards == 5
+
+
+def test_a_finished_store_is_left_alone(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 7)
+    extract(tmp_path / "photos", tmp_path / "store")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "store" / "shards").iterdir()}
+    report = extract(tmp_path / "photos", tmp_path / "store")
+    assert report.computed == 0
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "store" / "shards").iterdir()} == before
+
+
+def test_only_missing_shards_are_made_again(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 17)
+    extract(tmp_path / "photos", tmp_path / "store")
+    whole = shard_hashes(tmp_path / "store")
+    (tmp_path / "store" / "progress" / "00001.json").unlink()
+    (tmp_path / "store" / "card.json").unlink()
+    (tmp_path / "store" / "shards" / "00002.parquet.tmp-1-abc").write_bytes(b"half")
+    watcher = Quiet()
+    report = extract(tmp_path / "photos", tmp_path / "store", watcher=watcher)
+    assert report.computed == 5
+    assert watcher.began == (17, 12)
+    assert shard_hashes(tmp_path / "store") == whole
+
+
+def test_changed_settings_are_refused_with_their_difference(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 3)
+    extract(tmp_path / "photos", tmp_path / "store")
+    with pytest.raises(StoreError, match="topk"):
+        extract(tmp_path / "photos", tmp_path / "store", "topk=3")
+    report = extract(tmp_path / "photos", tmp_path / "store", "topk=3", "overwrite=true")
+    assert report.computed == 3
+    assert Store.open(str(tmp_path / "store")).meta.topk == 3
+
+
+def test_overwrite_never_deletes_a_folder_that_is_no_store(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 2)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.tex").write_text("years of work")
+    with pytest.raises(StoreError, match="precious"):
+        extract(tmp_path / "photos", tmp_path / "precious", "overwrite=true")
+    assert (tmp_path / "precious" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_longer_list_costs_only_the_new_rows(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 7)
+    extract(tmp_path / "photos", tmp_path / "store")
+    make_photos(tmp_path / "photos", 5, first=7)
+    report = extract(tmp_path / "photos", tmp_path / "store")
+    assert report.computed == 5
+    extract(tmp_path / "photos", tmp_path / "fresh")
+    assert shard_hashes(tmp_path / "store") == shard_hashes(tmp_path / "fresh")
+
+
+def test_every_kind_of_bad_file_in_one_run(tmp_path: Path) -> None:
+    expected = make_bad_folder(tmp_path / "photos")
+    report = extract(tmp_path / "photos", tmp_path / "store", "backbone=sift", "workers=2", "imsize=640")
+    store = Store.open(str(tmp_path / "store"))
+    found = {f.record.image_id: f.reason for s in range(store.meta.shards) for f in store.features(s)}
+    named = {Path(name).name: reason for name, reason in found.items()}
+    assert len(found) == len(expected)
+    for name, reason in expected.items():
+        assert named[name] == reason, name
+    with (tmp_path / "store" / "failed.csv").open() as handle:
+        listed = {Path(line["image_id"]).name: line["reason"] for line in csv.DictReader(handle)}
+    assert listed == {name: reason for name, reason in expected.items() if reason}
+    assert sum(report.failed.values()) == len(listed)
+    with pytest.raises(FailedRowsError, match="rows failed"):
+        extract(tmp_path / "photos", tmp_path / "store", "backbone=sift", "imsize=640", "strict=true")
+
+
+def test_repaired_files_are_retried_alone(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    make_photos(photos, 12)
+    for name in ("photo3.jpg", "photo8.jpg"):
+        shutil.copy(photos / name, tmp_path / name)
+        (photos / name).write_bytes(b"")
+    assert extract(photos, tmp_path / "store").failed == {"empty": 2}
+    shutil.copy(tmp_path / "photo3.jpg", photos)
+    report = extract(photos, tmp_path / "store", retry=True)
+    assert (report.computed, report.failed) == (2, {"empty": 1})
+    shutil.copy(tmp_path / "photo8.jpg", photos)
+    assert extract(photos, tmp_path / "store", retry=True).failed == {}
+    extract(photos, tmp_path / "fresh")
+    assert shard_hashes(tmp_path / "store") == shard_hashes(tmp_path / "fresh")
+
+
+def test_a_poison_image_is_found_and_its_neighbours_are_unharmed(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    make_photos(photos, 14)
+    poison(photos / "photo6.png")
+    words = ("backbone=tests.distributed.backbones:poisonable", "topk=4", "batch_size=1", "shard_rows=10")
+    report = extract(photos, tmp_path / "store", *words)
+    assert report.failed == {"worker_died": 1}
+    store = Store.open(str(tmp_path / "store"))
+    rows = {f.record.image_id: f for s in range(store.meta.shards) for f in store.features(s)}
+    assert rows["photo6.png"].reason == "worker_died"
+    extract(photos, tmp_path / "blank", "topk=4", "batch_size=1", "shard_rows=10")
+    plain = Store.open(str(tmp_path / "blank"))
+    for shard in range(plain.meta.shards):
+        for features in plain.features(shard):
+            if features.record.image_id != "photo6.png":
+                ours = rows[features.record.image_id].local
+                assert ours is not None
+                assert features.local is not None
+                assert np.array_equal(ours.descriptors, features.local.descriptors)
+
+
+class KillOneWorker(Quiet):
+    """Kills a worker process once some rows are done."""
+
+    killed = 0
+
+    def update(self, state: BoardState) -> None:
+        super().update(state)
+        if not self.killed and state.progress.rows >= 2:
+            self.killed = int(next(iter(state.workers)).rsplit("-", 1)[1])
+            psutil.Process(self.killed).kill()
+
+
+def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 20)
+    words = ("backbone=tests.distributed.backbones:slow", "topk=4", "batch_size=1")
+    watcher = KillOneWorker()
+    report = extract(tmp_path / "photos", tmp_path / "store", *words, "workers=2", watcher=watcher)
+    assert watcher.killed
+    assert report.failed == {}
+    extract(tmp_path / "photos", tmp_path / "undisturbed", *words, "workers=3")
+    assert shard_hashes(tmp_path / "store") == shard_hashes(tmp_path / "undisturbed")
+
+
+def test_a_stall_names_the_rows_and_resumes(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    make_photos(photos, 9)
+    poison(photos / "photo7.png")
+    words = ("backbone=tests.distributed.backbones:stalling", "topk=4", "batch_size=1")
+    with pytest.raises(RunError, match=r"no image was finished for 4 s; in hand: shard 1"):
+        extract(photos, tmp_path / "store", *words, "stall_timeout=4")
+    make_photos(photos, 1, first=100)
+    (photos / "photo100.jpg").rename(photos / "photo7.png")
+    assert extract(photos, tmp_path / "store", *words).computed == 5
+
+
+def test_each_worker_gets_the_gpu_that_ray_assigned(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 12)
+    report = extract(
+        tmp_path / "photos",
+        tmp_path / "store",
+        "workers=2",
+        "gpus_per_worker=1",
+        "backbone=sift",
+        "shard_rows=3",
+    )
+    reserved = sorted(line.partition(": ")[2] for line in report.workers)
+    assert reserved == ["cpu, GPU 0 reserved", "cpu, GPU 1 reserved"]
+
+
+def test_what_does_not_fit_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 2)
+    with pytest.raises(ResourceError, match=r"3 × 1 = 3 GPUs; the cluster has 6 CPUs and 2 GPUs"):
+        extract(tmp_path / "photos", tmp_path / "store", "workers=3", "gpus_per_worker=1")
+    with pytest.raises(ResourceError, match=r"7 workers need 7 × 1 = 7 CPUs"):
+        extract(tmp_path / "photos", tmp_path / "store", "workers=7")
+    assert not (tmp_path / "store" / "meta.json").exists()
+
+
+def test_a_store_that_someone_writes_is_refused(tmp_path: Path) -> None:
+    from ames_ray.files import Storage
+
+    make_photos(tmp_path / "photos", 2)
+    with (
+        Storage.at(tmp_path / "store").own("ames-ray merge"),
+        pytest.raises(StoreError, match="is being written by ames-ray merge"),
+    ):
+        extract(tmp_path / "photos", tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    "words", [("backbone=nowhere.at_all:build", "topk=4"), ("backbone=dinov2", "detector=x.pt")]
+)
+def test_a_wrong_name_costs_seconds_not_a_fan_out(tmp_path: Path, words: tuple[str, ...]) -> None:
+    make_photos(tmp_path / "photos", 2)
+    with pytest.raises((ConfigError, Exception)) as caught:
+        extract(tmp_path / "photos", tmp_path / "store", *words)
+    assert "nowhere" in str(caught.value) or "x.pt" in str(caught.value)
+    assert not (tmp_path / "store" / "shards").exists()
