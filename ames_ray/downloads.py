@@ -118,6 +118,7 @@ def fetch(
         digest = sha256_file(part)
         if sha256 is not None and digest != sha256:
             part.unlink()
+            _tag_file(part).unlink(missing_ok=True)
             raise DownloadError(
                 f"{url} has SHA-256 {digest}, {sha256} was expected; it was not kept",
                 "the file was changed, or damaged on its way: fetch it again, or ask where you got the hash",
@@ -201,11 +202,15 @@ def _save(response: HTTPResponse, part: Path, start: int) -> bool:
     if response.status != _PARTIAL:
         start = 0
         _note_tag(response, part)
+    elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        raise DownloadError(f"{response.url} answers with another part of the file than was asked for")
     total = None if length is None else start + int(length)
     with part.open("r+b" if start else "wb") as handle:
         handle.seek(start)
         while chunk := response.read(_CHUNK):
             handle.write(chunk)
+        handle.flush()
+        os.fsync(handle.fileno())
     return total is None or _size(part) == total
 
 

@@ -8,7 +8,7 @@ Both are known without reading any weights, so that a run can be planned on a ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,26 +76,17 @@ class Maps:
     vectors: Mapping[str, torch.Tensor]
 
 
-class Network(Protocol):
-    """A `torch.nn.Module` in evaluation mode: normalised inputs (B, 3, H, W) to their maps."""
-
-    def __call__(self, images: torch.Tensor) -> Maps:
-        """The maps of a batch; no input influences another's."""
-
-    def to(self, device: str) -> Network:
-        """Move the weights to a device."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedNetwork:
     """A network with its weights.
 
     Attributes:
-        network: On the CPU, in evaluation mode, float32.
+        network: Normalised inputs (B, 3, H, W) to their `Maps`, none of which depends on another's; on the
+            CPU, in evaluation mode, float32.
         sha256: Hash of the weights file.
     """
 
-    network: Network
+    network: torch.nn.Module
     sha256: str
 
 

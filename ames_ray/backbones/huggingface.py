@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from ames_ray.errors import ConfigError, WeightsError
 from ames_ray.images.transform import MEAN_RGB, STD_RGB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from transformers import PretrainedConfig
 
 # Whether the first token is a class token, by model type.
@@ -34,6 +37,8 @@ _CLASS_TOKEN = {
     "vit": True,
     "vit_msn": True,
 }
+# Some files lack this layer, which is added for training and not for features.
+_UNUSED = "pooler."
 _CONFIG_FILES = ("config.json", "preprocessor_config.json")
 
 
@@ -117,29 +122,46 @@ def load_pretrained(model: str, config: PretrainedConfig) -> tuple[Any, str]:
         WeightsError: There is no weights file, or it lacks a weight or holds one of another shape.
     """
     from transformers import AutoModel
-    from transformers.utils import logging
 
-    from ames_ray.backbones.weights import require_matched, sha256_files
+    from ames_ray.backbones.weights import require_matched, sha256_files, warn_unexpected
 
     folder = locate(model, ("model*.safetensors", "*.json"), "model.safetensors")
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
         raise WeightsError(
             f"{folder} holds no model.safetensors",
-            "load the model with transformers and save_pretrained(FOLDER): it writes this file",
+            "fetch it with `hf download` where there is a network, or let save_pretrained of transformers write it",
         )
-    logging.disable_progress_bar()
-    loaded, report = AutoModel.from_pretrained(
-        folder,
-        config=config,
-        dtype="float32",
-        use_safetensors=True,
-        local_files_only=True,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-    )
-    require_matched(loaded, report["missing_keys"], report["mismatched_keys"], model)
+    with _quiet():
+        loaded, report = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype="float32",
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    missing = [name for name in sorted(report["missing_keys"]) if not name.startswith(_UNUSED)]
+    require_matched(loaded, missing, sorted(report["mismatched_keys"]), model)
+    warn_unexpected(sorted(report["unexpected_keys"]), model)
     return loaded.eval(), sha256_files(files)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the progress bars and reports of `transformers` back; what matters in them is said by us."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _configs(model: str) -> tuple[PretrainedConfig, dict[str, Any]]:

@@ -36,7 +36,8 @@ def find_backbone(name: str, weights: str | None = None) -> Backbone:
     """The backbone of that name; its module is imported now, its weights are not read.
 
     Args:
-        name: A name of `BACKBONES`, or `hf:<Hugging Face id or folder>`.
+        name: A name of `BACKBONES`, `hf:<Hugging Face id or folder>`, or `<module>:<function>` for a function
+            of one's own like those of `BACKBONES`.
         weights: A weights file, folder or Hugging Face id; none for the published weights.
 
     Raises:
@@ -50,12 +51,21 @@ def find_backbone(name: str, weights: str | None = None) -> Backbone:
                 "drop one of the two",
             )
         name, weights = "hf", name.removeprefix(HUGGING_FACE)
-    if name not in BACKBONES:
+    if name not in BACKBONES and ":" not in name:
         close = difflib.get_close_matches(name, BACKBONES, n=1)
-        known = f"known: {', '.join(BACKBONES)}, hf:<id or folder>"
+        known = f"known: {', '.join(BACKBONES)}, hf:<id or folder>, <module>:<function>"
         raise ConfigError(
             f"there is no backbone '{name}'", f"did you mean {close[0]}? {known}" if close else known
         )
-    module, _, function = BACKBONES[name].partition(":")
-    make: Callable[[str | None], Backbone] = getattr(import_module(module), function)
-    return make(weights)
+    return _load(BACKBONES.get(name, name))(weights)
+
+
+def _load(name: str) -> Callable[[str | None], Backbone]:
+    module, _, function = name.partition(":")
+    try:
+        make: Callable[[str | None], Backbone] = getattr(import_module(module), function)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ConfigError(
+            f"backbone={name} cannot be imported: {error}", "is it on the PYTHONPATH?"
+        ) from None
+    return make

@@ -20,7 +20,7 @@ from ames_ray.errors import UnsafeFileError, WeightsError
 from ames_ray.files import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +119,8 @@ def load_exactly(
 
 def require_matched(
     module: torch.nn.Module,
-    missing: Collection[str],
-    misfits: Collection[tuple[str, Sequence[int], Sequence[int]]],
+    missing: Sequence[str],
+    misfits: Sequence[tuple[str, Sequence[int], Sequence[int]]],
     where: Path | str,
     hint: str | None = None,
 ) -> None:
@@ -141,10 +141,10 @@ def require_matched(
     needed = len(module.state_dict())
     parts = [f"{where}: matched {needed - len(missing) - len(misfits)} of {needed} weights"]
     if missing:
-        parts.append(f"missing: {_first(sorted(missing))}")
+        parts.append(f"missing: {_first(missing)}")
     if misfits:
         shapes = [f"{name} is {_shape(found)} and must be {_shape(need)}" for name, found, need in misfits]
-        parts.append(_first(sorted(shapes)))
+        parts.append(_first(shapes))
     raise WeightsError("; ".join(parts), hint)
 
 
@@ -199,7 +199,7 @@ def _read_torch(path: Path) -> Any:
             "where you trust it, open it once yourself and save its weights alone: "
             "torch.save(model.state_dict(), FILE)",
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
         raise WeightsError(f"{path} cannot be read as weights: {_first_line(error)}") from None
 
 

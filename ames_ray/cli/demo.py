@@ -56,7 +56,10 @@ def _spread(store: str) -> Iterator[ImageFeatures]:
 
 
 def _show_samples(report: SampleReport) -> None:
-    facts("samples", {"photos": f"{report.photos:,}", "from": report.source, "folder": report.folder})
+    rows = {"photos": f"{report.photos:,}", "from": report.source, "folder": report.folder}
+    if report.fallback:
+        rows["instead of more"] = report.fallback
+    facts("samples", {**rows, "credits": f"{report.folder}/CREDITS.md"})
 
 
 def _next(photos: Path, store: Path) -> None:

@@ -38,6 +38,7 @@ class Display:
         self._task = self._bar.add_task("starting", rate="")
         self._rows = self._done = 0
         self._began: float | None = None
+        self._workers: set[str] = set()
         self._logged = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -61,9 +62,10 @@ class Display:
         if not state.workers:
             return
         now = time.monotonic()
-        if self._began is None:
-            self._began = now
-            self._say(f"{len(state.workers)} workers: {', '.join(sorted(set(state.workers.values())))}")
+        for worker in sorted(state.workers.keys() - self._workers):
+            self._workers.add(worker)
+            self._say(f"worker {state.workers[worker]}")
+        self._began = self._began or now
         completed = self._done + state.progress.rows
         rate = describe(state, self._rows - completed, now - self._began)
         self._bar.update(self._task, description="extract", completed=completed, rate=rate)

@@ -22,16 +22,42 @@ if TYPE_CHECKING:
     from ames_ray.distributed.extract import ExtractReport
 
 
+_SHOWN = 20
+
+
 def check(config: CheckConfig) -> None:
     """Print what is wrong with the files of a data set; exit code 3 if anything is."""
     from ames_ray.datasets.check import check_manifest
 
-    report = check_manifest(build_manifest(dataset_options(config)), deep=config.deep, threads=config.threads)
-    facts("check", {"images": f"{report.rows:,}", **counts(report.counts)})
-    for line in report.lines():
-        print(line)  # noqa: T201
-    if report.problems:
-        raise FailedRowsError(f"{report.problems:,} of {report.rows:,} images have a problem", report.hint)
+    report = check_manifest(
+        build_manifest(dataset_options(config)),
+        deep=config.deep,
+        threads=config.threads,
+        max_pixels=config.max_pixels,
+        truncated=config.truncated,
+    )
+    looked = "read and decoded" if report.deep else "looked up; deep=true also reads and decodes them"
+    facts(
+        "check",
+        {
+            "images": f"{report.rows:,}, {looked}",
+            "usable": f"{report.found:,}",
+            **counts(report.counts),
+            "listed twice": f"{len(report.duplicates):,}",
+            **({"equal content": f"{len(report.same_content):,}"} if report.deep else {}),
+            "bytes": size(report.total_bytes),
+        },
+    )
+    lines = [f"row {p.row}: {p.path}: {p.reason} {p.detail}".rstrip() for p in report.problems]
+    repeats = (*report.duplicates, *report.same_content)
+    lines += [f"row {r.row}: {r.path}: the same as row {r.first_row}: {r.first_path}" for r in repeats]
+    print("\n".join(lines[:_SHOWN]))  # noqa: T201
+    if lines:
+        more = f"; the first {_SHOWN} are listed above" if len(lines) > _SHOWN else ""
+        raise FailedRowsError(
+            f"{len(lines):,} of {report.rows:,} rows are missing, unreadable or repeated{more}",
+            "; ".join(report.hints) or None,
+        )
 
 
 def plan(config: PlanConfig) -> None:

@@ -99,7 +99,7 @@ class ExtractConfig(ImagesConfig):
     output: FolderPath = Field(description="folder or s3:// address of the store")
     format: Literal["parquet", "hdf5"] = Field("parquet", description="file format of the shards")
     codec: Literal["float16", "float32"] = Field("float16", description="how a descriptor is stored")
-    shard_rows: int = Field(256, gt=0, description="rows of a shard: the unit of work, retry and resume")
+    shard_rows: int = Field(64, gt=0, description="rows of a shard: the unit of work, retry and resume")
     overwrite: bool = Field(False, description="delete what lies in output and start anew")
 
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")

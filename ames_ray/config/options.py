@@ -56,7 +56,7 @@ def store_meta(config: ExtractConfig, manifest: Manifest, spec: ExtractorSpec) -
         codec=config.codec,
         topk=config.topk,
         dim=spec.dim,
-        pooled=spec.pooled,
+        pooled=dict(spec.pooled),
         manifest_digest=manifest.digest,
         settings={**spec.settings, "read": asdict(read_options(config)), "crop": config.crop},
     )

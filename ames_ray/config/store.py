@@ -82,7 +82,7 @@ class ImportConfig(JobConfig):
     list_file: FolderPath = Field(description="the text list that the rows belong to")
     data_root: FolderPath = Field(description="folder that the list's paths start from")
     output: FolderPath = Field(description="folder of the new store")
-    shard_rows: int = Field(256, gt=0, description="rows of a shard")
+    shard_rows: int = Field(64, gt=0, description="rows of a shard")
 
 
 class MergeConfig(JobConfig):

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ames_ray.datasets.manifest_table import GROUP_ROWS, SCHEMA, ParquetTable, Table, columns
-from ames_ray.datasets.manifest_table import digest as compute_digest
+from ames_ray.datasets.manifest_table import GROUP_ROWS, SCHEMA, ParquetTable, Table, columns, rows_digest
 from ames_ray.datasets.paths import Guard, absolute, leads_out, resolve
 from ames_ray.errors import DatasetError, UnsafeFileError
 from ames_ray.types import ImageRecord
@@ -74,11 +73,11 @@ class Manifest:
         table = pa.Table.from_batches(batches, SCHEMA)
         if not len(table):
             raise DatasetError(
-                f"no images are listed for {folder}", "check the list, its split and data_root="
+                f"no images are listed for {folder}", "check images=, list_file=, split= and data_root="
             )
         twice = len(table) - pc.count_distinct(table["uri"]).as_py()
         noted = [f"{twice} duplicate path{'s' if twice > 1 else ''}"] if twice else []
-        return cls(folder, (*notes, *noted), allow_outside, compute_digest(table, len(table)), table)
+        return cls(folder, (*notes, *noted), allow_outside, rows_digest(table, len(table)), table)
 
     @classmethod
     def read(cls, storage: Storage, name: str) -> Self:
@@ -159,7 +158,7 @@ class Manifest:
         """
         if not 0 <= count <= len(self):
             raise DatasetError(f"{count} rows were asked of a list of {len(self)} images")
-        return compute_digest(self._table, count)
+        return rows_digest(self._table, count)
 
     def _record(self, row: int, image_id: str, uri: str, split: str | None, *rest: Any) -> ImageRecord:
         left, top, right, bottom, label, width, height = rest

@@ -36,7 +36,8 @@ class Table(Protocol):
 
     def __len__(self) -> int: ...
 
-    def slice(self, offset: int, length: int) -> pa.Table: ...
+    def slice(self, offset: int, length: int) -> pa.Table:
+        """Rows offset … offset + length - 1, fewer at the end."""
 
 
 class ParquetTable:
@@ -55,7 +56,7 @@ class ParquetTable:
         return self._starts[-1]
 
     def slice(self, offset: int, length: int) -> pa.Table:
-        """Rows offset … offset + length - 1, fewer at the end of the file."""
+        """Rows offset … offset + length - 1, fewer at the end."""
         parts = [
             self._group(group).slice(max(offset - first, 0), min(offset + length, last) - max(offset, first))
             for group, (first, last) in enumerate(zip(self._starts, self._starts[1:], strict=False))
@@ -78,7 +79,7 @@ def columns(table: pa.Table) -> list[list[Any]]:
     return [column.to_pylist() for column in table.columns]
 
 
-def digest(table: Table, count: int) -> str:
+def rows_digest(table: Table, count: int) -> str:
     """SHA-256 of the first `count` rows, each a line of JSON, so that any language can recompute it."""
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     running = hashlib.sha256()

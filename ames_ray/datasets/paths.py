@@ -1,4 +1,4 @@
-"""Image paths stay below their root: relative in files, resolved in memory, refused where they lead out."""
+"""Image paths: known by their suffix, relative in files, resolved in memory, refused where they lead out."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ from pathlib import Path
 from ames_ray.errors import UnsafeFileError
 from ames_ray.files import is_remote
 
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
+)
+"""Endings of files that are taken for pictures, in lower case."""
+
+
+def is_picture(path: str) -> bool:
+    """Whether a path ends as pictures do; what the file holds is another matter."""
+    return posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES
+
 
 def absolute(root: str | Path) -> str:
     """A root as manifests keep it: absolute, without a slash at its end."""
     text = str(root).removeprefix("file://")
-    return text.rstrip("/") if is_remote(text) else str(Path(text).expanduser().absolute())
+    if is_remote(text):
+        return text.rstrip("/")
+    path = Path(text).expanduser()
+    return str(path.resolve() if ".." in path.parts else path.absolute())
 
 
 def resolve(root: str, path: str) -> str:
@@ -81,11 +94,12 @@ class Guard:
         # Folders are few and files are many: a folder is resolved once, a file only if it is a link.
         folder = posixpath.dirname(below)
         if folder not in self._inside:
-            self._inside[folder] = self._contains(Path(self._root, folder))
+            self._inside[folder] = self.contains(Path(self._root, folder))
         path = f"{self._root}/{below}"
-        return self._inside[folder] and (not _is_link(path) or self._contains(Path(path)))
+        return self._inside[folder] and (not _is_link(path) or self.contains(Path(path)))
 
-    def _contains(self, path: Path) -> bool:
+    def contains(self, path: Path) -> bool:
+        """Whether a path, its symbolic links followed, lies in the root."""
         real = str(path.resolve())
         return real == self._real_root or real.startswith(self._real_root.rstrip("/") + "/")
 

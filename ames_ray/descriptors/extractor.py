@@ -152,7 +152,6 @@ def describe(
     settings = {
         "backbone": backbone.info.name,
         **hashes,
-        "topk": options.topk,
         "imsize": options.imsize,
         "min_side": options.min_side,
         "precision": options.precision,

@@ -46,7 +46,7 @@ class NetworkExtractor:
         self._backbone = backbone
         self._options = options
         self._device = torch.device(device)
-        self._network = loaded.network.to(device)
+        self._network = loaded.network.to(self._device)
         self._weigh: torch.nn.Module = NormWeights()
         detector_hash = "none"
         if detector is not None:

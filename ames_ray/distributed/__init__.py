@@ -1,8 +1,10 @@
 """Ray around the plain code: the only folder that imports ray."""
 
 import os as _os
+import secrets as _secrets
+from pathlib import Path as _Path
 
-# Ray reads these when it is imported; this package is imported before it. What a user set is kept.
+# Ray reads all of these when it is imported; this package is imported before it. What a user set is kept.
 for _name, _value in {
     "RAY_DATA_LOG_LEVEL": "ERROR",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -11,3 +13,10 @@ for _name, _value in {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }.items():
     _os.environ.setdefault(_name, _value)
+
+# The ports of a local Ray listen beyond localhost: a token that only this process knows keeps others out. A
+# cluster has its own rules, and a user's own token is taken where there is one.
+if not {"RAY_ADDRESS", "RAY_AUTH_MODE"} & _os.environ.keys():
+    _os.environ["RAY_AUTH_MODE"] = "token"
+    if not ("RAY_AUTH_TOKEN_PATH" in _os.environ or (_Path.home() / ".ray" / "auth_token").exists()):
+        _os.environ.setdefault("RAY_AUTH_TOKEN", _secrets.token_hex(32))

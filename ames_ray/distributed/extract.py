@@ -24,6 +24,7 @@ from ames_ray.errors import AmesError, FailedRowsError, RunError
 from ames_ray.extraction.attempts import forget_all
 from ames_ray.extraction.plan import make_plan, require_room
 from ames_ray.files import Storage, to_json
+from ames_ray.store.clear import clear
 from ames_ray.store.writer import ShardTask, StoreWriter
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def run(config: ExtractConfig, manifest: Manifest, watcher: Watcher, *, retry: b
             wants_gpu=config.device != "cpu" and config.backbone not in CPU_ONLY,
         )
         meta = store_meta(config, manifest, _probe(config, manifest, pool))
+        if config.overwrite:
+            clear(storage)
         writer = StoreWriter.open(storage, meta, manifest)
         storage.publish(JOB_FILE, to_json(config.model_dump()))
         forget_all(storage)

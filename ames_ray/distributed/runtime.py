@@ -44,25 +44,35 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS")
+    local = {
+        "address": "local",
+        "num_cpus": max(local_cpus(), logical_cpus),
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
     try:
-        if address:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        else:
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
-            ray.init(
-                address="local",
-                num_cpus=max(local_cpus(), logical_cpus),
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-            )
+        with _native_quiet():
+            where = {"address": address} if address else local
+            ray.init(**where, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ResourceError(f"Ray at {address or 'this machine'} cannot be used: {error}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _native_quiet() -> Iterator[None]:
+    """Drop what Ray's native code writes to stderr: a line on the log level that no setting removes."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def local_cpus() -> int:

@@ -21,12 +21,14 @@ class SetupRanks:
         ranks: (N,) int64 ranks from 0, ascending within a query, counted without the ignored images.
         query: (N,) int64, the query of each rank, ascending.
         found: (N,) int64, how many positives of the same query stand before each.
+        ranked: (Q,) int64, images in each query's ranking without the ignored ones.
         denominator: (Q,) float64, what a query's sum of precisions is divided by; NaN: no positives.
     """
 
     ranks: IntArray
     query: IntArray
     found: IntArray
+    ranked: IntArray
     denominator: NDArray[np.float64]
 
 

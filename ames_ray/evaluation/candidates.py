@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from ames_ray.evaluation.protocol import Protocol, Setup
     from ames_ray.types import BoolArray, FloatArray, IntArray
+
+Number = TypeVar("Number", np.int32, np.int64, np.float32, np.float64)
 
 NOWHERE = np.iinfo(np.int32).max
 """Place of an image that is not in a setup's list."""
@@ -55,7 +57,7 @@ class CandidateTable:
     Attributes:
         similarities: (Q, U) float64 global similarities, 0 at padding.
         logits: (Q, U) float32 logits of the network, NaN at padding.
-        places: (S, Q, U) int32, rank of the candidate in the setup's list, from which the ignored images are
+        places: (Q, S, U) int32, rank of the candidate in the setup's list, from which the ignored images are
             removed; `NOWHERE` where it is not in it. Ascending along U but for these.
         marked: (M,) int64, the candidates that are positive in any setup, ascending within a query.
         starts: (Q + 1,) int64, where each query begins in `marked`.
@@ -99,7 +101,9 @@ def gather(
     return CandidateTable(
         similarities=_padded(similarities, 0.0),
         logits=_padded(logits, np.nan),
-        places=np.stack([_padded([p[s] for p in places], NOWHERE) for s in range(len(protocol.setups))]),
+        places=np.stack(
+            [_padded([p[s] for p in places], NOWHERE) for s in range(len(protocol.setups))], axis=1
+        ),
         marked=np.concatenate(marked),
         starts=np.cumsum([0, *map(len, marked)]),
         positive=np.concatenate([f[:, m] for f, m in zip(positive, marked, strict=True)], axis=1),
@@ -121,7 +125,7 @@ def _columns(places: NDArray[np.int32], num_rerank: int) -> IntArray:
     return np.flatnonzero((places < num_rerank).any(axis=0))
 
 
-def _padded(lines: Sequence[NDArray[np.generic]], fill: float) -> NDArray[np.generic]:
+def _padded(lines: Sequence[NDArray[Number]], fill: float) -> NDArray[Number]:
     width = max(map(len, lines))
     table = np.full((len(lines), width), fill, lines[0].dtype)
     for line, values in zip(table, lines, strict=True):

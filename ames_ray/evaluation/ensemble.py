@@ -52,7 +52,7 @@ def match_probability(logits: AnyArray, temp: float) -> NDArray[np.float64]:
 def ensemble_scores(
     similarities: AnyArray, probabilities: NDArray[np.float64], lamb: float
 ) -> NDArray[np.float64]:
-    """λ · similarity + (1 − λ) · probability, in float64; -inf, the lowest score, where that is NaN.
+    """λ · similarity + (1 − λ) · probability, in float64; -inf, the lowest score, where that is not finite.
 
     Args:
         similarities: Global similarities; any shape.
@@ -60,7 +60,7 @@ def ensemble_scores(
         lamb: λ.
     """
     scores = lamb * similarities.astype(np.float64, copy=False) + (1 - lamb) * probabilities
-    scores[np.isnan(scores)] = -np.inf
+    scores[~np.isfinite(scores)] = -np.inf
     return scores
 
 

@@ -57,7 +57,8 @@ def measure(
         protocol: The benchmark.
         setups: Ranks of the positives in each of its setups.
     """
-    figures, per_query = {}, {}
+    figures: dict[str, float] = {}
+    per_query: dict[str, NDArray[np.float64]] = {}
     for number, (setup, ranks) in enumerate(zip(protocol.setups, setups, strict=True)):
         precisions = average_precision(ranks, protocol.cutoff)
         per_query[setup.name] = precisions

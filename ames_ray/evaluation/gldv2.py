@@ -37,7 +37,7 @@ def gldv2(ground_truth: GroundTruth, split: str = "test", public: int = PUBLIC_Q
     positives = ground_truth.of("ok")
     if split == "val":
         positives = positives[:public]
-        groups = (Group("val", 0, slice(None)),)
+        groups: tuple[Group, ...] = (Group("val", 0, slice(None)),)
     elif split == "test":
         groups = (
             Group("public", 0, slice(0, public)),

@@ -72,7 +72,8 @@ class GroundTruth:
         unknown = [name for name in self.lists if name not in LISTS]
         if unknown or not self.lists:
             raise DatasetError(
-                f"ground truth has the lists {', '.join(self.lists) or '(none)'}; known are {', '.join(LISTS)}"
+                f"ground truth has the lists {', '.join(self.lists) or '(none)'}; "
+                f"known are {', '.join(LISTS)}"
             )
         sizes = {name: len(queries) for name, queries in self.lists.items()}
         if len(set(sizes.values())) > 1:
@@ -139,7 +140,9 @@ class GroundTruth:
     def to_json(self) -> bytes:
         """JSON that `from_json` reads: `{"gnd": [{"easy": [3, 17], …}, …]}`."""
         queries = range(len(self))
-        return to_json({"gnd": [{name: rows[q].tolist() for name, rows in self.lists.items()} for q in queries]})
+        return to_json(
+            {"gnd": [{name: rows[q].tolist() for name, rows in self.lists.items()} for q in queries]}
+        )
 
     def _refuse_rows_from(self, images: int) -> None:
         for name, queries in self.lists.items():

@@ -88,8 +88,9 @@ class Protocol:
         counts = self.counts()
         if not any(counts[f"{group.name}_queries"] for group in self.groups):
             raise DatasetError(
-                f"none of the {self.queries} queries has positives in {', '.join(g.name for g in self.groups)}",
-                "check that the ground truth belongs to these queries; an average needs one positive at least",
+                f"none of the {self.queries} queries has positives "
+                f"({', '.join(group.name for group in self.groups)})",
+                "a mean needs one at least; check that the ground truth belongs to these queries",
             )
 
     @property
@@ -134,7 +135,9 @@ class Protocol:
             pairs = zip(setup.positives, setup.ignored, strict=True)
             both = sum(int(np.isin(positives, ignored).sum()) for positives, ignored in pairs)
             if both:
-                notes.append(f"{setup.name}: {both} images are both positive and ignored; they count as positive")
+                notes.append(
+                    f"{setup.name}: {both} images are both positive and ignored; they count as positive"
+                )
         return notes
 
     def check_queries(self, found: int, what: str) -> None:

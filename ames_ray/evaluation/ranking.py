@@ -73,18 +73,25 @@ def global_ranks(queries: Sequence[RankedQuery], setup: Setup, cutoff: int) -> S
         ranks=np.concatenate(ranks),
         query=np.repeat(np.arange(len(queries)), counts),
         found=np.concatenate([np.arange(count) for count in counts]),
+        ranked=ranked,
         denominator=setup.denominator(ranked, cutoff),
     )
 
 
-def ranking_notes(protocol: Protocol, queries: Sequence[RankedQuery], setups: Sequence[SetupRanks]) -> list[str]:
+def ranking_notes(
+    protocol: Protocol, queries: Sequence[RankedQuery], setups: Sequence[SetupRanks]
+) -> list[str]:
     """Sentences about what the rankings lack."""
     notes = []
     shortest = min(len(query.rows) for query in queries)
     if shortest < protocol.cutoff:
-        notes.append(f"mAP@{protocol.cutoff}: the shortest ranking holds {shortest} images; its ranks end there")
+        notes.append(
+            f"mAP@{protocol.cutoff}: the shortest ranking holds {shortest} images; its ranks end there"
+        )
     for setup, ranks in zip(protocol.setups, setups, strict=True):
         missing = sum(len(rows) for rows in setup.positives) - len(ranks.ranks)
         if missing:
-            notes.append(f"{setup.name}: {missing} positives are not in the rankings; they count as never found")
+            notes.append(
+                f"{setup.name}: {missing} positives are not in the rankings; they count as never found"
+            )
     return notes

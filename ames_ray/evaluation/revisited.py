@@ -37,10 +37,14 @@ def revisited(ground_truth: GroundTruth, setups: Sequence[str] = ("easy", "mediu
         DatasetError: A list is missing, or no query has positives in any setup.
     """
     if not setups or set(setups) - set(SETUPS) or len(set(setups)) < len(setups):
-        raise ConfigError(f"setups={list(setups)}: allowed are {', '.join(SETUPS)}", "name at least one, each once")
+        raise ConfigError(
+            f"setups={list(setups)}: allowed are {', '.join(SETUPS)}", "name at least one, each once"
+        )
     return Protocol(
         name="revisited",
-        setups=tuple(Setup(name, *(_union(ground_truth, lists) for lists in SETUPS[name])) for name in setups),
+        setups=tuple(
+            Setup(name, *(_union(ground_truth, lists) for lists in SETUPS[name])) for name in setups
+        ),
         groups=tuple(Group(name, number, slice(None)) for number, name in enumerate(setups)),
         precision_at=(1, 5, 10),
     )

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
 
 from ames_ray.errors import DatasetError
 from ames_ray.evaluation.scores import PairScores, Shortlist
 from ames_ray.files import Storage
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ames_ray.types import AnyArray
-
 _ARRAYS = {Shortlist: ("rows", "similarities"), PairScores: ("rows", "logits")}
-_FIELDS = {
-    Shortlist: ("query_manifest", "gallery_manifest", "settings"),
-    PairScores: (
-        "model_hash",
-        "query_desc_num",
-        "db_desc_num",
-        "query_manifest",
-        "gallery_manifest",
-        "settings",
-    ),
-}
 
 
 def save_scores(item: Shortlist | PairScores, uri: str) -> None:
@@ -35,13 +22,14 @@ def save_scores(item: Shortlist | PairScores, uri: str) -> None:
         item: What to write. Its settings must be plain JSON values.
         uri: Local path or `scheme://` address; by custom it ends in `.safetensors`.
     """
-    import numpy as np
     from safetensors.numpy import save
 
     arrays = {name: np.ascontiguousarray(getattr(item, name)) for name in _ARRAYS[type(item)]}
-    fields = {name: getattr(item, name) for name in _FIELDS[type(item)]}
+    rest = {name: getattr(item, name) for name in _other_fields(type(item))}
     # One key: safetensors does not keep the order of several.
-    header = json.dumps({"kind": type(item).__name__, **fields, "settings": dict(item.settings)}, sort_keys=True)
+    header = json.dumps(
+        {"kind": type(item).__name__, **rest, "settings": dict(item.settings)}, sort_keys=True
+    )
     storage, name = _split(uri)
     storage.publish(name, save(arrays, {"ames_ray": header}))
 
@@ -53,8 +41,7 @@ def load_shortlist(uri: str) -> Shortlist:
         StoreError: There is no such file.
         DatasetError: It holds something else.
     """
-    arrays, fields = _load(uri, Shortlist)
-    return Shortlist(**arrays, **fields)
+    return Shortlist(**_load(uri, Shortlist))
 
 
 def load_pair_scores(uri: str) -> PairScores:
@@ -64,11 +51,10 @@ def load_pair_scores(uri: str) -> PairScores:
         StoreError: There is no such file.
         DatasetError: It holds something else.
     """
-    arrays, fields = _load(uri, PairScores)
-    return PairScores(**arrays, **fields)
+    return PairScores(**_load(uri, PairScores))
 
 
-def _load(uri: str, kind: type[Shortlist | PairScores]) -> tuple[Mapping[str, AnyArray], Mapping[str, Any]]:
+def _load(uri: str, kind: type[Shortlist | PairScores]) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -80,10 +66,16 @@ def _load(uri: str, kind: type[Shortlist | PairScores]) -> tuple[Mapping[str, An
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["ames_ray"])
         found = header.pop("kind")
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{uri} is not a file of scores: {error}", "save_scores writes such files") from None
-    if found != kind.__name__ or set(arrays) != set(_ARRAYS[kind]) or set(header) != set(_FIELDS[kind]):
+        raise DatasetError(
+            f"{uri} is not a file of scores: {error}", "save_scores writes such files"
+        ) from None
+    if found != kind.__name__ or set(arrays) != set(_ARRAYS[kind]) or set(header) != _other_fields(kind):
         raise DatasetError(f"{uri} holds {found} ({', '.join(sorted(arrays))}), not a {kind.__name__}")
-    return arrays, header
+    return {**arrays, **header}
+
+
+def _other_fields(kind: type[Shortlist | PairScores]) -> set[str]:
+    return {field.name for field in fields(kind)} - set(_ARRAYS[kind])
 
 
 def _split(uri: str) -> tuple[Storage, str]:

@@ -173,9 +173,9 @@ def refuse_repeats(rows: IntArray, what: str) -> None:
 
 
 def _values(name: str, values: Any, rows: IntArray) -> FloatArray:
-    values = np.asarray(values, np.float32)
-    if values.shape != rows.shape:
+    array = np.asarray(values, np.float32)
+    if array.shape != rows.shape:
         raise DatasetError(
-            f"{name} have shape {values.shape}, rows {rows.shape}", "each row number needs its value"
+            f"{name} have shape {array.shape}, rows {rows.shape}", "each row number needs its value"
         )
-    return values
+    return array

@@ -75,7 +75,13 @@ class Diary:
         if not self._storage.exists(self._name):
             return _Entry()
         found = json.loads(self._storage.read(self._name))
-        return _Entry(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+        return _Entry(
+            tries=found["tries"],
+            in_flight=tuple(found["in_flight"]),
+            alone=tuple(found["alone"]),
+            dead=tuple(found["dead"]),
+            outside=found["outside"],
+        )
 
     def _write(self, entry: _Entry) -> None:
         self._storage.publish(self._name, json.dumps(asdict(entry)).encode())

@@ -1,1 +1,1 @@
-"""From bytes to pixels, or to the reason why not: read, decode, crop, resize, normalise."""
+"""From bytes to pixels, or to the reason why not: read, decode, crop, resize."""

@@ -14,10 +14,6 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
-)
-"""Lower-case endings of files that are taken for pictures."""
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 _QUIET = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Crop, resize and normalise exactly as the AMES authors' extraction does.
+"""Crop and resize exactly as the AMES authors' extraction does.
 
 One unit in the last place of a factor changes pixels, so the order of the arithmetic below is part of the
 contract; `tests/golden` holds the hashes.
@@ -7,16 +7,15 @@ contract; `tests/golden` holds the hashes.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 
 from ames_ray.errors import ImageError
 from ames_ray.images import reasons
 
 if TYPE_CHECKING:
-    from ames_ray.types import Box, FloatArray, Pixels
+    from ames_ray.types import Box, Pixels
 
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
@@ -104,21 +103,3 @@ def resize(pixels: Pixels, fx: float, fy: float) -> Pixels:
     how = cv2.INTER_AREA if min(fx, fy) < 1 else cv2.INTER_LINEAR
     resized: Pixels = cv2.resize(pixels, None, fx=fx, fy=fy, interpolation=how)
     return resized
-
-
-def normalise(pixels: Pixels, order: Literal["rgb", "bgr"]) -> FloatArray:
-    """Planes in [0, 1] minus ImageNet's mean, divided by its standard deviation.
-
-    Args:
-        pixels: (H, W, 3) uint8, BGR.
-        order: Order of the planes that the network was trained on: DINOv2 "rgb", CVNet "bgr".
-
-    Returns:
-        (3, H, W) float32, contiguous.
-    """
-    step = 1 if order == "rgb" else -1
-    mean = np.asarray(MEAN_RGB[::step], np.float32)
-    std = np.asarray(STD_RGB[::step], np.float32)
-    planes = pixels[:, :, ::-step].astype(np.float32)
-    planes = (planes / np.float32(255) - mean) / std
-    return np.ascontiguousarray(planes.transpose(2, 0, 1))

@@ -119,7 +119,8 @@ class Ames(nn.Module):
         gallery_visible = visible_from(tgt_mask, tgt_local, "gallery")
         query = self.image(self.project(blank(src_local, query_visible)), query_visible)
         tokens = self.stored(self.project(blank(tgt_local, gallery_visible)))
-        return self.compare(query, self.image(tokens, gallery_visible), return_tokens=return_tokens)
+        gallery = self.image(tokens, gallery_visible)
+        return self.compare_tokens(query, gallery) if return_tokens else self.compare(query, gallery)
 
     def project(self, descriptors: Tensor) -> Tensor:
         """Tokens (B, N, D) of (B, N, D_in) descriptors, in the type of the blocks.
@@ -175,14 +176,29 @@ class Ames(nn.Module):
             visible = F.pad(visible, (1, 0), value=True)
         return ImageTokens(start, attend_own(self.blocks[0], start, visible), visible, empty)
 
-    def compare(
-        self, query: ImageTokens, gallery: ImageTokens, *, return_tokens: bool = False
-    ) -> Tensor | AmesOutput:
-        """Similarity of pairs of prepared images; as `forward` from there on.
+    def compare(self, query: ImageTokens, gallery: ImageTokens) -> Tensor:
+        """Similarity logits (B,) of prepared images; who belongs to whom is said in `forward`.
 
         Raises:
             StoreError: The number of queries does not divide the number of gallery images.
         """
+        pair = self._through_blocks(query, gallery)
+        return self._logits(matching_only(self.blocks[-1], pair), query, gallery)
+
+    def compare_tokens(self, query: ImageTokens, gallery: ImageTokens) -> AmesOutput:
+        """The same with the tokens after the last block.
+
+        Raises:
+            StoreError: The number of queries does not divide the number of gallery images.
+        """
+        last = self.blocks[-1]
+        pair = feed_forward(last, cross_attend(last, self._through_blocks(query, gallery)))
+        matching = pair.query[:, 0]
+        similarity = self._logits(matching, query, gallery)
+        return AmesOutput(similarity, matching, pair.query[:, 1:], pair.gallery[:, 1:])
+
+    def _through_blocks(self, query: ImageTokens, gallery: ImageTokens) -> Pair:
+        """The pairs after the first third of the last block."""
         if len(query) == 0 or len(gallery) % len(query):
             raise StoreError(
                 f"{len(query)} queries do not share {len(gallery)} gallery images evenly",
@@ -191,12 +207,7 @@ class Ames(nn.Module):
         pair = self._first_look(query, gallery)
         for block, following in pairwise(self.blocks):
             pair = self_attend(following, feed_forward(block, cross_attend(block, pair)))
-        if not return_tokens:
-            return self._logits(matching_only(self.blocks[-1], pair), query, gallery)
-        pair = feed_forward(self.blocks[-1], cross_attend(self.blocks[-1], pair))
-        matching = pair.query[:, 0]
-        similarity = self._logits(matching, query, gallery)
-        return AmesOutput(similarity, matching, pair.query[:, 1:], pair.gallery[:, 1:])
+        return pair
 
     def _first_look(self, query: ImageTokens, gallery: ImageTokens) -> Pair:
         """The first third of the first block, of which only the matching token's part is left to do."""

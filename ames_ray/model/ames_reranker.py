@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ames_ray.model.reranker import Precision, Reranker
     from ames_ray.types import FloatArray
 
-_TOKENS_PER_STEP = {"cpu": 3_000, "cuda": 400_000}
+_TOKENS_PER_STEP = {"cpu": 4_000, "cuda": 400_000}
 """Tokens that go through the network at once: on a CPU as many as its caches hold (benchmarks/scoring.py)."""
 _NOT_FINITE = "its descriptors or its query's hold NaN or infinity"
 _EXTRACT = "`ames-ray store verify` finds such rows; extract them again"
@@ -63,13 +63,15 @@ class AmesReranker:
     @torch.inference_mode()
     def __call__(self, query: FeatureBatch, gallery: FeatureBatch) -> FloatArray:
         """Logits of pairs; see `Reranker`."""
-        logits = np.empty(len(gallery.rows), np.float32)
         query, gallery = _trimmed(query), _trimmed(gallery)
+        found = [torch.empty(0, device=self._device)]
         for owners, parts in self._steps(query, gallery):
             prepared = self._image(query, owners, is_gallery=False)
             for part in parts:
                 scores = self._model.compare(prepared, self._image(gallery, part, is_gallery=True))
-                logits[part] = cast("Tensor", scores).float().cpu().numpy()
+                found.append(scores.float())
+        # One transfer at the end: a device works on while the host prepares the next step.
+        logits: FloatArray = torch.cat(found).cpu().numpy()
         if np.isnan(logits).any():
             rows = gallery.rows[np.isnan(logits)]
             raise StoreError(f"the score of gallery row {rows[0]} is not a number: {_NOT_FINITE}", _EXTRACT)
@@ -78,13 +80,19 @@ class AmesReranker:
     @torch.inference_mode()
     def project(self, batch: FeatureBatch) -> FeatureBatch:
         """The batch with payloads in place of raw descriptors; see `Reranker`."""
+        options = self._model.options
+        if options.descriptor_dim == options.dim:
+            raise StoreError(
+                f"descriptors and payloads of this model are both {options.dim} wide, and could be mixed up",
+                "score from the raw store",
+            )
         raw = np.where(batch.valid[..., None], batch.descriptors, 0)
         if not np.isfinite(raw).all():
             row = batch.rows[~np.isfinite(raw).all((1, 2))][0]
             raise StoreError(f"row {row}: {_NOT_FINITE}", _EXTRACT)
-        stored = payload(self._model, self._raw(torch.from_numpy(raw).to(self._device)))
-        descriptors = np.where(batch.valid[..., None], stored.cpu().numpy(), 0)
-        return FeatureBatch(batch.rows, descriptors.astype(stored.cpu().numpy().dtype), batch.valid)
+        stored = payload(self._model, _numbers(torch.from_numpy(raw).to(self._device))).cpu().numpy()
+        stored[~batch.valid] = 0
+        return FeatureBatch(batch.rows, stored, batch.valid)
 
     def _steps(self, query: FeatureBatch, gallery: FeatureBatch) -> Iterator[tuple[slice, list[slice]]]:
         """Queries that are prepared together, with the parts of the gallery that are compared together."""
@@ -108,11 +116,18 @@ class AmesReranker:
     def _image(self, batch: FeatureBatch, part: slice, *, is_gallery: bool) -> ImageTokens:
         """Some rows of a batch as the network takes them."""
         model, valid = self._model, batch.valid[part]
-        descriptors = torch.from_numpy(batch.descriptors[part]).to(self._device)
-        visible = None if valid.all() else torch.from_numpy(valid).to(self._device)
+        # Rows of a mapped store cannot be written to, and torch wants arrays that can.
+        descriptors = torch.from_numpy(np.require(batch.descriptors[part], requirements=("C", "W"))).to(
+            self._device
+        )
+        visible = (
+            None
+            if valid.all()
+            else torch.from_numpy(np.require(valid, requirements=("C", "W"))).to(self._device)
+        )
         if self._is_payload(descriptors):
             return model.image(payload_tokens(model, descriptors), visible)
-        tokens = model.project(blank(self._raw(descriptors), visible))
+        tokens = model.project(blank(_numbers(descriptors), visible))
         return model.image(model.stored(tokens) if is_gallery else tokens, visible)
 
     def _is_payload(self, descriptors: Tensor) -> bool:
@@ -122,14 +137,15 @@ class AmesReranker:
         bits = descriptors.dtype == torch.uint8
         return descriptors.shape[-1] * (8 if bits else 1) == options.dim
 
-    def _raw(self, descriptors: Tensor) -> Tensor:
-        """Raw descriptors as numbers; the authors also release them as packed signs."""
-        return unpack_signs(descriptors) if descriptors.dtype == torch.uint8 else descriptors
-
 
 def load(weights: str, device: str, precision: Precision) -> Reranker:
     """AMES with the weights of a file, or with published ones by name; see `load_reranker`."""
     return AmesReranker(load_ames(weights), device=device, precision=precision)
+
+
+def _numbers(descriptors: Tensor) -> Tensor:
+    """Raw descriptors as numbers; the authors also release them as packed signs."""
+    return unpack_signs(descriptors) if descriptors.dtype == torch.uint8 else descriptors
 
 
 def _trimmed(batch: FeatureBatch) -> FeatureBatch:

@@ -32,7 +32,7 @@ def dense_forward(
     visible, empty = [], []
     for padding, descriptors, side in ((src_mask, src_local, "query"), (tgt_mask, tgt_local, "gallery")):
         mask = visible_from(padding, descriptors, side)
-        visible.append(torch.ones(descriptors.shape[:2], dtype=torch.bool) if mask is None else mask)
+        visible.append(torch.ones_like(descriptors[..., 0], dtype=torch.bool) if mask is None else mask)
         empty.append(empty_images(mask, descriptors))
 
     query = _project(model, blank(src_local, visible[0]))
@@ -41,8 +41,8 @@ def dense_forward(
         gallery = gallery.half().to(gallery.dtype)
     tokens = torch.cat((model.mtc_token.expand(batch, 1, -1), query, gallery), 1)
 
-    real = torch.cat((torch.ones(batch, 1, dtype=torch.bool), *visible), 1).unsqueeze(1)
-    own, other = _masks(queries, galleries)
+    real = F.pad(torch.cat(visible, 1), (1, 0), value=True).unsqueeze(1)
+    own, other = (mask.to(tokens.device) for mask in _masks(queries, galleries))
     for block in model.blocks:
         tokens = block.norm1(tokens + _attention(block.self_attn, tokens, own & real))
         tokens = block.norm2(tokens + _attention(block.cross_attn, tokens, other & real))

@@ -74,26 +74,28 @@ class Attention(nn.Module):
         query = by_head(F.linear(token, to_query, bias_query), self.heads)
         query = query * query.shape[-1] ** -0.5
         carried = torch.einsum("bhc,hcd->bhd", query, to_keys.view(self.heads, -1, dim))
-        scores = torch.cat([self._scores(carried, *side) for side in sides], -1)
+        scores = torch.cat([_scores(carried, *side) for side in sides], -1)
         weights = torch.split(scores.softmax(-1), [tokens.shape[1] for tokens, _ in sides], -1)
         mean = torch.stack([_spread(w, t) for w, (t, _) in zip(weights, sides, strict=True)]).sum(0)
         values = torch.einsum("bhd,hcd->bhc", mean, to_values.view(self.heads, -1, dim))
         seen: Tensor = self.out_proj(values.reshape(batch, dim) + bias_values)
         return seen
 
-    def _scores(self, carried: Tensor, tokens: Tensor, visible: Tensor | None) -> Tensor:
-        """(B, H, N) scores of (B, H, D) carried queries against (G, N, D) tokens."""
-        groups = len(tokens)
-        scores = carried.reshape(groups, -1, carried.shape[-1]) @ tokens.transpose(1, 2)
-        if visible is not None:
-            scores = scores.masked_fill(~visible.unsqueeze(1), -torch.inf)
-        return scores.reshape(len(carried), self.heads, tokens.shape[1])
+
+def _scores(carried: Tensor, tokens: Tensor, visible: Tensor | None) -> Tensor:
+    """(B, H, N) scores of (B, H, D) carried queries against (G, N, D) tokens."""
+    (batch, heads, dim), groups = carried.shape, len(tokens)
+    scores = carried.reshape(groups, batch // groups * heads, dim) @ tokens.transpose(1, 2)
+    if visible is not None:
+        scores = scores.masked_fill(~visible.unsqueeze(1), -torch.inf)
+    return scores.reshape(batch, heads, tokens.shape[1])
 
 
 def _spread(weights: Tensor, tokens: Tensor) -> Tensor:
     """(B, H, D) sums of (G, N, D) tokens under (B, H, N) weights."""
-    grouped = weights.reshape(len(tokens), -1, tokens.shape[1]) @ tokens
-    return grouped.reshape(*weights.shape[:2], tokens.shape[-1])
+    (batch, heads, count), groups = weights.shape, len(tokens)
+    grouped = weights.reshape(groups, batch // groups * heads, count) @ tokens
+    return grouped.reshape(batch, heads, tokens.shape[-1])
 
 
 class Block(nn.Module):

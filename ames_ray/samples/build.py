@@ -56,14 +56,20 @@ def build_samples(folder: Path, source: Source) -> SampleReport:
     Raises:
         DatasetError: The source cannot be had or has changed, or the folder holds something else.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         return _existing(folder, source)
     collection, fallback = _collect(source)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}{TEMPORARY}", dir=folder.parent) as temporary:
         whole = Path(temporary) / folder.name
         index = _write(collection, whole)
-        whole.rename(folder)
+        try:
+            whole.rename(folder)
+        except OSError:
+            # Another run may have put its own, equal folder there in the meantime.
+            if not (folder / INDEX).is_file():
+                raise
+            return _existing(folder, source)
     return _report(folder, index, made=True, fallback=fallback)
 
 
@@ -97,7 +103,11 @@ def _existing(folder: Path, source: Source) -> SampleReport:
     """The report of a folder that is there already, or an error that says what is wrong with it."""
     if not (folder / INDEX).is_file():
         raise DatasetError(f"{folder} is not empty and holds no {INDEX}", "name another folder")
-    index = json.loads((folder / INDEX).read_bytes())
+    again = f"delete {folder} and run this again"
+    try:
+        index = json.loads((folder / INDEX).read_bytes())
+    except ValueError:
+        raise DatasetError(f"{folder / INDEX} is damaged", again) from None
     if source != "auto" and index["source"].startswith("gcompris") != (source == "gcompris"):
         raise DatasetError(
             f"{folder} holds photos of {index['source']}, but source is {source!r}", "name another folder"

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ames_ray.datasets.manifest import Manifest
-from ames_ray.errors import AmesError, StoreError
+from ames_ray.errors import StoreError
 from ames_ray.files import OWNER, TEMPORARY, Storage
-from ames_ray.store.meta import MANIFEST, META, StoreMeta
+from ames_ray.store.meta import META, StoreMeta
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 
-def require_same(old: StoreMeta, new: StoreMeta, manifest: Manifest, uri: str) -> None:
+def require_same(old: StoreMeta, new: StoreMeta, continues: bool, uri: str) -> None:
     """Refuse to go on with a store under other settings, or with another list; a longer list is welcome.
+
+    Args:
+        old: What the store holds.
+        new: What is to be written.
+        continues: Whether the new list begins with the old one.
+        uri: The store.
 
     Raises:
         StoreError: The differences, a line each.
     """
     differences = old.differences(new)
-    if new.rows > old.rows and manifest.digest_of_first(old.rows) != old.manifest_digest:
+    if new.rows > old.rows and not continues:
         differences.append(f"image list: the first {old.rows} lines are not those of the store")
     if differences:
         lines = "".join(f"\n  {line}" for line in differences)
@@ -28,21 +37,15 @@ def require_same(old: StoreMeta, new: StoreMeta, manifest: Manifest, uri: str) -
 
 
 def require_empty(storage: Storage) -> None:
-    """Refuse a folder in which something lies that no run of ours can have left when it was killed early.
+    """Refuse a folder in which files lie that no run of ours can have left when it was killed early.
 
     Raises:
         StoreError: What lies there.
     """
-    if storage.filesystem is None:
-        root = Path(storage.root)
-        if root.exists() and not root.is_dir():
-            raise StoreError(f"{storage.uri} is a file", "choose another output=")
-        found = [path.name for path in root.iterdir()] if root.is_dir() else []
-    else:
-        from pyarrow.fs import FileSelector
-
-        selector = FileSelector(storage.root, allow_not_found=True)
-        found = [info.base_name for info in storage.filesystem.get_file_info(selector)]
+    if storage.filesystem is None and Path(storage.root).is_file():
+        raise StoreError(f"{storage.uri} is a file", "choose another output=")
+    root, remote = storage.root, storage.filesystem
+    found = _local_entries(Path(root)) if remote is None else _remote_entries(remote, root)
     if odd := sorted(name for name in found if name != OWNER and TEMPORARY not in name):
         raise StoreError(
             f"{storage.uri} is not empty and is no store, it has no {META}; it holds {', '.join(odd[:5])}",
@@ -50,12 +53,15 @@ def require_empty(storage: Storage) -> None:
         )
 
 
-def holds_list(storage: Storage, manifest: Manifest) -> bool:
-    """Whether the store holds this very list; one that a killed run left behind is no obstacle."""
-    if not storage.exists(MANIFEST):
-        return False
-    try:
-        held = Manifest.read(storage, MANIFEST)
-    except AmesError:
-        return False
-    return (held.digest, held.root) == (manifest.digest, manifest.root)
+def _local_entries(root: Path) -> list[str]:
+    """Names of the files and of the folders with files."""
+    paths = root.iterdir() if root.is_dir() else ()
+    return [path.name for path in paths if not path.is_dir() or any(p.is_file() for p in path.rglob("*"))]
+
+
+def _remote_entries(filesystem: FileSystem, root: str) -> list[str]:
+    from pyarrow.fs import FileSelector
+
+    selector = FileSelector(root, allow_not_found=True, recursive=True)
+    files = [info.path for info in filesystem.get_file_info(selector) if info.is_file]
+    return sorted({path.removeprefix(f"{root}/").split("/", 1)[0] for path in files})

@@ -57,8 +57,8 @@ class LocationMap:
             return cls((1 / (height or 1), 1 / (width or 1)), (0.0, 0.0), (0.0, 0.0))
         # The authors move a query's fractions into the whole picture with the axes mixed up (golden rule 11):
         # the row goes by the box's x and the width, the column by its y and the height, the box not rounded.
-        high = _cut(box[3], height) - top
-        wide = _cut(box[2], width) - left
+        high = max(_cut(box[3], height) - top, 1)
+        wide = max(_cut(box[2], width) - left, 1)
         listed = (record.width or width or 1, record.height or height or 1)
         scale = ((box[2] - box[0]) / listed[0] / high, (box[3] - box[1]) / listed[1] / wide)
         shift = (box[0] / listed[0] - top * scale[0], box[1] / listed[1] - left * scale[1])
@@ -113,16 +113,16 @@ def plain_rows(columns: FloatArray, descriptors: AnyArray) -> FloatArray:
 
 
 def compound_rows(columns: FloatArray, descriptors: AnyArray) -> AnyArray:
-    """(B,) rows of sub-arrays `descriptor` and `metadata`."""
-    rows = np.empty(len(columns), compound_dtype(descriptors.dtype, descriptors.shape[1:]))
+    """(B, K) records `descriptor` and `metadata`."""
+    rows = np.empty(columns.shape[:2], compound_dtype(descriptors.dtype, descriptors.shape[2]))
     rows["descriptor"] = descriptors
     rows["metadata"] = columns
     return rows
 
 
-def compound_dtype(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.dtype[np.void]:
-    """Type of a compound row with descriptors of this type and shape (K, width)."""
-    return np.dtype([("descriptor", dtype, shape), ("metadata", "<f4", (shape[0], LEADING))])
+def compound_dtype(dtype: np.dtype[Any], width: int) -> np.dtype[np.void]:
+    """Type of a record with a descriptor of this type and width."""
+    return np.dtype([("descriptor", dtype, (width,)), ("metadata", "<f4", (LEADING,))])
 
 
 def _cut(end: float, side: int) -> int:

@@ -63,7 +63,7 @@ def features_kind(meta: StoreMeta) -> tuple[np.dtype[Any], tuple[int, ...]]:
     dtype, shape = payload_kinds(meta)["descriptors"]
     if meta.codec == "float32":
         return np.dtype("<f4"), (meta.topk, LEADING + meta.dim)
-    return compound_dtype(dtype, shape), ()
+    return compound_dtype(dtype, shape[1]), (meta.topk,)
 
 
 class Hdf5Writer:
@@ -102,8 +102,9 @@ class Hdf5Writer:
         here = slice(self._at, self._at + len(block))
         self._file[FEATURES][here] = rows
         self._file[CHECKSUM][here] = _checksums(rows)
-        for name in _columns(self._meta).keys() - {CHECKSUM}:
-            self._file[name][here] = block.arrays[name]
+        for name in _columns(self._meta):
+            if name != CHECKSUM:
+                self._file[name][here] = block.arrays[name]
         for name, values in block.texts.items():
             self._texts[name] += [value or "" for value in values]
         self._at += len(block)
@@ -143,7 +144,7 @@ class Hdf5Shard:
     def blocks(self) -> Iterator[Block]:
         """All rows in order, some at a time."""
         step = group_rows(self._meta)
-        names = _columns(self._meta).keys() - {CHECKSUM}
+        names = [name for name in _columns(self._meta) if name != CHECKSUM]
         texts = {name: self.texts(name) for name in TEXTS}
         for start in range(0, self.rows, step):
             stop = min(start + step, self.rows)
@@ -209,18 +210,36 @@ def write_joined(path: Path, meta: StoreMeta, parts: Sequence[ShardSummary]) -> 
     }
     with h5py.File(path, "w") as file:
         for name, (kind, inner) in kinds.items():
-            layout = h5py.VirtualLayout((meta.rows, *inner), kind)
-            for part in parts:
-                start, stop = meta.shard_range(part.shard)
-                layout[start:stop] = h5py.VirtualSource(
-                    meta.shard_name(part.shard), name, (stop - start, *inner), kind
-                )
-            file.create_virtual_dataset(name, layout, fillvalue=_nothing(kind))
+            sources = [(meta.shard_name(part.shard), *meta.shard_range(part.shard)) for part in parts]
+            _virtual(file, name, (meta.rows, *inner), kind, sources)
         named = [
             {"file": meta.shard_name(p.shard), "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256}
             for p in parts
         ]
         file.attrs[PARTS] = json.dumps(named, sort_keys=True)
+
+
+def _virtual(
+    file: h5py.File,
+    name: str,
+    shape: tuple[int, ...],
+    kind: np.dtype[Any],
+    sources: Sequence[tuple[str, int, int]],
+) -> None:
+    """A virtual dataset from sources (file, start, stop); h5py's own would hold the time of writing."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_obj_track_times(False)
+    plan.set_fill_value(np.asarray(_nothing(kind), kind))
+    origin = (0,) * len(shape)
+    whole = h5py.h5s.create_simple(shape)
+    for part, start, stop in sources:
+        piece = (stop - start, *shape[1:])
+        source = h5py.h5s.create_simple(piece)
+        source.select_hyperslab(origin, piece)
+        target = h5py.h5s.create_simple(shape)
+        target.select_hyperslab((start, *origin[1:]), piece)
+        plan.set_virtual(target, part.encode(), name.encode(), source)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(kind, logical=True), whole, plan)
 
 
 def _columns(meta: StoreMeta) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:

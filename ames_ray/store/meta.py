@@ -18,6 +18,10 @@ MANIFEST = "manifest.parquet"
 CARD = "card.json"
 SHARDS = "shards.json"
 FAILED = "failed.csv"
+JOB = "job.json"
+"""Settings of the extraction that fills the store."""
+SOURCES = "sources.json"
+"""Files that an unfinished copy is made from."""
 JOINED = "features.hdf5"
 """Virtual file that joins the shards of an HDF5 store."""
 PACK = "packed.hdf5"
@@ -103,10 +107,15 @@ class StoreMeta:
         """
         return cls(**_load(cls, data, name))
 
-    def differences(self, other: StoreMeta) -> list[str]:
+    def differences(self, other: StoreMeta, here: str = "in the store", there: str = "now") -> list[str]:
         """Why `other` cannot be written into a store of this kind, a line each; a longer list is no reason.
 
         Whether a longer list begins with the old one is to be compared by `Manifest.digest_of_first`.
+
+        Args:
+            other: The other store.
+            here: How a line calls this store.
+            there: How a line calls the other.
         """
         grows = _GROWS if other.rows > self.rows else set()
         ours, theirs = (_flat(json.loads(meta.to_json())) for meta in (self, other))
@@ -115,7 +124,7 @@ class StoreMeta:
             mine, new = ours.get(key, "not set"), theirs.get(key, "not set")
             if mine != new and key not in grows:
                 name = _LABELS.get(key, key.removeprefix("settings."))
-                lines.append(f"{name}: {_short(mine)} in the store, {_short(new)} now")
+                lines.append(f"{name}: {_short(mine)} {here}, {_short(new)} {there}")
         return lines
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ames_ray.types import AnyArray, ImageFeatures, IntArray
 
 METADATA_KEY = b"ames_ray"
-GROUP_BYTES = 8 << 20
+GROUP_BYTES = 2 << 20
 """Payload of a row group: what a writer holds in memory, and what a random read has to fetch."""
 
 

@@ -12,7 +12,7 @@ from ames_ray.datasets.manifest import Manifest
 from ames_ray.errors import StoreError
 from ames_ray.files import Storage
 from ames_ray.store.codec import decode, payload_kinds
-from ames_ray.store.guard import publishing
+from ames_ray.store.guard import publishing, reading
 from ames_ray.store.meta import CARD, MANIFEST, META, PACK, SHARDS, ShardSummary, StoreMeta
 from ames_ray.store.pack import Pack, checked_count, checked_rows, write_pack
 from ames_ray.store.shards import content_digest, is_whole, open_shard, read_marks, read_shard_list
@@ -89,8 +89,9 @@ class Store:
         """What made the store; empty where it is not finished."""
         if not self.storage.exists(CARD):
             return {}
-        card: dict[str, Any] = json.loads(self.storage.read(CARD))
-        return card
+        with reading(f"{self.storage.uri}/{CARD}", "run the command that made the store again"):
+            card: dict[str, Any] = json.loads(self.storage.read(CARD))
+            return card
 
     @cached_property
     def ok(self) -> BoolArray:

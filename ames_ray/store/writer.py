@@ -5,7 +5,6 @@ A kill at any moment leaves either a shard that counts or one that is made again
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING, Self
 from pyarrow.lib import ArrowException
 
 from ames_ray.datasets.manifest import Manifest
-from ames_ray.errors import StoreError
+from ames_ray.errors import AmesError, StoreError
 from ames_ray.files import Storage, sha256_file, to_json
-from ames_ray.store.admission import holds_list, require_empty, require_same
+from ames_ray.store.admission import require_empty, require_same
 from ames_ray.store.codec import named
+from ames_ray.store.failed import write_failed
 from ames_ray.store.guard import publish, publishing, writing
 from ames_ray.store.meta import CARD, FAILED, JOINED, MANIFEST, META, ShardSummary, StoreMeta
 from ames_ray.store.parquet import group_rows
@@ -34,9 +34,8 @@ from ames_ray.store.shards import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
     from types import TracebackType
     from typing import Any
 
@@ -78,7 +77,8 @@ class StoreWriter:
             raise StoreError("the settings of the store are those of another image list")
         if storage.exists(META):
             old = StoreMeta.from_json(storage.read(META), f"{storage.uri}/{META}")
-            require_same(old, meta, manifest, storage.uri)
+            continues = old.rows < meta.rows and manifest.digest_of_first(old.rows) == old.manifest_digest
+            require_same(old, meta, continues, storage.uri)
             storage.sweep()
             if old.rows != meta.rows:
                 unfinish(storage)
@@ -87,7 +87,7 @@ class StoreWriter:
             require_empty(storage)
             storage.sweep()
             publish(storage, META, meta.to_json())
-        if not holds_list(storage, manifest):
+        if not _holds_list(storage, manifest):
             manifest.write(storage, MANIFEST)
         return cls(storage, meta)
 
@@ -143,7 +143,7 @@ class StoreWriter:
             )
         summaries = self.summaries()
         with publishing(self._storage, FAILED) as path:
-            _write_failed(path, self._failed(summaries))
+            write_failed(path, self._storage, self._meta, summaries)
         if self._meta.format == "hdf5" and self._storage.local is not None:
             from ames_ray.store.hdf5 import write_joined
 
@@ -151,18 +151,6 @@ class StoreWriter:
                 write_joined(path, self._meta, summaries)
         write_shard_list(self._storage, summaries)
         publish(self._storage, CARD, to_json(card))
-
-    def _failed(self, summaries: Sequence[ShardSummary]) -> Iterator[tuple[int, str, str, str]]:
-        """Row, image id, uri and reason of each failed row."""
-        for summary in summaries:
-            if not summary.failed:
-                continue
-            with open_shard(self._storage, self._meta, summary.shard) as file:
-                columns = [file.texts(name) for name in ("status", "image_id", "uri", "reason")]
-            start, _ = self._meta.shard_range(summary.shard)
-            for offset, (status, image_id, uri, reason) in enumerate(zip(*columns, strict=True)):
-                if status != "ok":
-                    yield start + offset, image_id or "", uri or "", reason or ""
 
 
 class ShardWriter:
@@ -284,6 +272,17 @@ class _DiscardedError(Exception):
     """Leaves `Storage.publishing` without publishing."""
 
 
+def _holds_list(storage: Storage, manifest: Manifest) -> bool:
+    """Whether the store holds this very list; one that a killed run left behind is no obstacle."""
+    if not storage.exists(MANIFEST):
+        return False
+    try:
+        held = Manifest.read(storage, MANIFEST)
+    except AmesError:
+        return False
+    return (held.digest, held.root) == (manifest.digest, manifest.root)
+
+
 def _root(storage: Storage) -> str:
     """The folder that the list's paths start from; shards name files relative to it."""
     return Manifest.read(storage, MANIFEST).root if storage.exists(MANIFEST) else ""
@@ -295,10 +294,3 @@ def _relative(uri: str, root: str) -> str:
     prefix, suffix = f"{folder.rstrip('/')}/", f"{mark}{options}"
     inside = uri.startswith(prefix) and uri.endswith(suffix) and root
     return uri[len(prefix) : len(uri) - len(suffix)] if inside else uri
-
-
-def _write_failed(path: Path, rows: Iterator[tuple[int, str, str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        table = csv.writer(handle, lineterminator="\n")
-        table.writerow(("row", "image_id", "uri", "reason"))
-        table.writerows(rows)

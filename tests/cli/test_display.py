@@ -35,5 +35,6 @@ def test_a_log_gets_plain_lines() -> None:
     out = io.StringIO()
     with Display(Console(file=out, width=80)) as display:
         display.begin(100, 40)
-        display.update(BoardState(Progress(), {"host-1": "host-1: cpu"}, {}, 0.0))
-    assert out.getvalue() == "100 images, 40 of them are done already\n1 workers: host-1: cpu\n"
+        for _ in range(2):
+            display.update(BoardState(Progress(), {"host-1": "host-1: cpu"}, {}, 0.0))
+    assert out.getvalue() == "100 images, 40 of them are done already\nworker host-1: cpu\n"

@@ -5,30 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import pytest
 
-from ames_ray.backbones.registry import find_backbone
 from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor
 from ames_ray.descriptors.network import NetworkExtractor
-from ames_ray.descriptors.views import View, make_views
-from ames_ray.types import Box, ImageRecord
 from tests.descriptors import recipe
+from tests.descriptors.photos import BOXES, GOLDEN, PHOTOS, read, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from ames_ray.types import AnyArray, ImageFeatures, ImageRecord
 
-    from ames_ray.types import AnyArray, ImageFeatures, Pixels
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-PHOTOS = {p.name.split("_")[0]: p for p in sorted((GOLDEN / "images").iterdir())}
-BOXES: dict[str, Box] = {"rocket": (120.6, 10.2, 300.9, 190.7), "astronaut": (10, 30, 150, 130)}
 NETWORKS = {"cvnet": "cvnet_r101", "dinov2": "dinov2_vitb14_reg"}
 TOPK = 100
 CASES = [
@@ -45,12 +37,8 @@ def golden(backbone: str) -> dict[str, AnyArray]:
         return dict(file)
 
 
-def read(photo: str) -> Pixels:
-    return np.asarray(cv2.imread(str(PHOTOS[photo]), cv2.IMREAD_COLOR), np.uint8)
-
-
-def record(name: str, photo: str) -> ImageRecord:
-    return ImageRecord(0, photo, photo, bbox=BOXES[photo] if name.startswith("query") else None)
+def line(name: str, photo: str) -> ImageRecord:
+    return record(photo, BOXES[photo] if name.startswith("query") else None)
 
 
 @dataclass
@@ -59,15 +47,21 @@ class Extractors:
 
     backbone: str
     by_case: dict[tuple[str, str], NetworkExtractor]
+    done: dict[tuple[str, str, str], ImageFeatures] = field(default_factory=dict)
 
     def __call__(self, name: str, detector: str, photo: str) -> ImageFeatures:
+        if (name, detector, photo) not in self.done:
+            self.done[name, detector, photo] = self.compute(name, detector, photo)
+        return self.done[name, detector, photo]
+
+    def compute(self, name: str, detector: str, photo: str) -> ImageFeatures:
         extractor = self.by_case[name.removeprefix("query_"), detector]
-        prepared = extractor.prepare(record(name, photo), read(photo), None)
+        prepared = extractor.prepare(line(name, photo), read(photo), None)
         return extractor.extract([prepared])[0]
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
-def extractors(request: pytest.FixtureRequest) -> Iterator[Extractors]:
+def extractors(request: pytest.FixtureRequest) -> Extractors:
     backbone: str = request.param
     with tempfile.TemporaryDirectory() as folder:
         weights = recipe.write(Path(folder), NETWORKS[backbone])
@@ -81,7 +75,7 @@ def extractors(request: pytest.FixtureRequest) -> Iterator[Extractors]:
                 extractor = build_extractor(options, "cpu")
                 assert isinstance(extractor, NetworkExtractor)
                 built[size, name] = extractor
-    yield Extractors(backbone, built)
+    return Extractors(backbone, built)
 
 
 def close(found: AnyArray, wanted: AnyArray) -> None:
@@ -89,7 +83,7 @@ def close(found: AnyArray, wanted: AnyArray) -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
-def expected_places(backbone: str, name: str, photo: str, head: AnyArray, views: Any) -> AnyArray:
+def expected_places(backbone: str, name: str, photo: str, head: AnyArray) -> AnyArray:
     """The authors' locations (rows of `head`) as x, y in the whole picture."""
     pixels = read(photo)
     height, width = pixels.shape[:2]
@@ -121,7 +115,8 @@ def test_features_equal_the_authors(extractors: Extractors, name: str, photo: st
 
     close(local.weight, head[:, 4])
     assert (np.diff(local.weight) <= 0).all()
-    order = match(local.xy, local.scale, expected_places(extractors.backbone, name, photo, head, None), head)
+    places = expected_places(extractors.backbone, name, photo, head)
+    order = match(local.xy, local.scale, places, head)
     close(local.weight[order], head[:, 4])
     descriptors = local.descriptors[order].astype(np.float64)
     close(descriptors[:, :8], arrays[f"{case}/desc8"][:real])
@@ -136,9 +131,9 @@ def match(xy: AnyArray, scale: AnyArray, wanted: AnyArray, head: AnyArray) -> An
     """For each row of the authors the row of ours at the same place and scale: near-equal rows may swap."""
     distance = np.abs(xy[None, :, :] - wanted[:, None, :]).max(axis=2)
     distance[head[:, 2][:, None] != scale[None, :]] = np.inf
-    order = distance.argmin(axis=1)
+    order: AnyArray = distance.argmin(axis=1)
     assert len(set(order.tolist())) == len(order)
-    assert distance[np.arange(len(order)), order].max() < 0.05
+    assert distance[np.arange(len(order)), order].max() < 2e-3
     assert np.abs(order - np.arange(len(order))).max() <= 1
     return order
 
@@ -154,3 +149,58 @@ def test_pooled_equal_the_authors(extractors: Extractors, name: str, photo: str,
         assert set(pooled) == {"global", "cls"}
         close(pooled["global"], arrays[f"{name}/{detector}/{photo}/global"])
         close(pooled["cls"], arrays[f"{name}/{photo}/cls"])
+
+
+@pytest.mark.parametrize(("name", "photo"), CASES)
+def test_network_sees_the_same_pixels(extractors: Extractors, name: str, photo: str) -> None:
+    arrays = golden(extractors.backbone)
+    inputs = json.loads(str(arrays["meta"]))["inputs"]
+    extractor = extractors.by_case[name.removeprefix("query_"), "none"]
+    for scale, view in enumerate(extractor.prepare(line(name, photo), read(photo), None).inputs):
+        wanted = inputs[f"{name}/{photo}/s{scale}"]
+        assert list(view.pixels.shape[:2]) == wanted["size_hw"]
+        assert list(view.factor) == wanted["factor_xy"]
+        assert (
+            hashlib.sha256(np.ascontiguousarray(view.pixels).tobytes()).hexdigest() == wanted["pixels_sha256"]
+        )
+        planes = extractor.normalise([view])[0].numpy()
+        blue_first = planes if extractors.backbone == "cvnet" else planes[::-1]
+        digest = hashlib.sha256(np.ascontiguousarray(blue_first).tobytes()).hexdigest()
+        assert digest == wanted["tensor_sha256"]
+
+
+@pytest.mark.parametrize("detector", ["none", "det"])
+def test_a_batch_equals_its_pictures(extractors: Extractors, detector: str) -> None:
+    extractor = extractors.by_case["full", detector]
+    coffee = read("coffee")[:140, :154]
+    pictures = [coffee, coffee[::-1], coffee[:, ::-1], 255 - coffee]
+    prepared = [extractor.prepare(line("full", "coffee"), p, None) for p in pictures]
+    assert len({item.key for item in prepared}) == 1
+    for together, item in zip(extractor.extract(prepared), prepared, strict=True):
+        alone = extractor.extract([item])[0]
+        assert together.local is not None
+        assert alone.local is not None
+        close(together.local.weight, alone.local.weight)
+        same = (together.local.xy == alone.local.xy).all(axis=1)
+        assert same.mean() > 0.9
+        close(together.local.descriptors[same], alone.local.descriptors[same])
+        for name, vector in alone.pooled.items():
+            close(together.pooled[name], vector)
+
+
+def test_recipe_gives_the_published_shapes_and_values(extractors: Extractors) -> None:
+    arrays, network = golden(extractors.backbone), NETWORKS[extractors.backbone]
+    main = recipe.dinov2_shapes() if extractors.backbone == "dinov2" else recipe.cvnet_shapes()
+    sizes = {"dinov2_vitb14_reg": 86_583_552, "cvnet_r101": 46_696_513}
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    parameters = sum(int(np.prod(s)) for n, s in main.items() if not n.endswith(buffers))
+    assert parameters == sizes[network]
+    dim = 768 if extractors.backbone == "dinov2" else 1024
+    for key in [k for k in arrays if k.startswith("recipe/")]:
+        name = key.removeprefix("recipe/")
+        is_detector = name.startswith("detector/")
+        name = name.removeprefix("detector/")
+        of = f"{extractors.backbone}_detector" if is_detector else network
+        shapes = recipe.detector_shapes(dim) if is_detector else main
+        value = recipe.state(of, {name: shapes[name]})[name]
+        np.testing.assert_array_equal(value.numpy().ravel()[:8], arrays[key])

@@ -14,7 +14,6 @@ def local_ray() -> Iterator[None]:
     """One local Ray for the whole session, with two GPUs that are only declared."""
     import ames_ray.distributed  # noqa: F401 - sets what Ray reads at import
 
-    os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["PYTHONPATH"] = str(ROOT)
     import ray
 

@@ -18,7 +18,7 @@ from ames_ray.config.options import dataset_options
 from ames_ray.datasets.registry import build_manifest
 from ames_ray.distributed.board import BoardState
 from ames_ray.distributed.extract import ExtractReport, run
-from ames_ray.errors import ConfigError, FailedRowsError, ResourceError, RunError, StoreError
+from ames_ray.errors import ConfigError, FailedRowsError, ResourceError, RunError, StoreError, WeightsError
 from ames_ray.store.reader import Store
 from tests.distributed.backbones import POISON
 from tests.images.bad_folder import make_bad_folder
@@ -44,7 +44,14 @@ class Quiet:
 def extract(
     images: Path, output: Path, *words: str, watcher: Any = None, retry: bool = False
 ) -> ExtractReport:
-    base = [f"images={images}", f"output={output}", "backbone=blank", "shard_rows=5", "workers=1"]
+    base = [
+        f"images={images}",
+        f"output={output}",
+        "backbone=blank",
+        "shard_rows=5",
+        "workers=1",
+        "device=cpu",
+    ]
     given = {word.partition("=")[0] for word in words}
     config = compose(ExtractConfig, [*(w for w in base if w.partition("=")[0] not in given), *words])
     return run(config, build_manifest(dataset_options(config)), watcher or Quiet(), retry=retry)
@@ -241,12 +248,27 @@ def test_a_store_that_someone_writes_is_refused(tmp_path: Path) -> None:
         extract(tmp_path / "photos", tmp_path / "store")
 
 
-@pytest.mark.parametrize(
-    "words", [("backbone=nowhere.at_all:build", "topk=4"), ("backbone=dinov2", "detector=x.pt")]
-)
-def test_a_wrong_name_costs_seconds_not_a_fan_out(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_declared_gpu_that_torch_does_not_see_is_said_before_the_fan_out(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the GPU")
     make_photos(tmp_path / "photos", 2)
-    with pytest.raises((ConfigError, Exception)) as caught:
+    words = ("backbone=tests.distributed.backbones:slow", "topk=4", "device=auto")
+    with pytest.raises(ResourceError, match=r"GPU [01] is reserved for the worker, but torch"):
         extract(tmp_path / "photos", tmp_path / "store", *words)
-    assert "nowhere" in str(caught.value) or "x.pt" in str(caught.value)
-    assert not (tmp_path / "store" / "shards").exists()
+
+
+def test_a_module_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 2)
+    with pytest.raises(ConfigError, match=r"nowhere\.at_all:build cannot be imported"):
+        extract(tmp_path / "photos", tmp_path / "store", "backbone=nowhere.at_all:build")
+
+
+def test_a_missing_detector_file_is_an_error_not_no_detector(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 2)
+    with pytest.raises(WeightsError, match=r"nope\.pt"):
+        extract(tmp_path / "photos", tmp_path / "store", "backbone=dinov2", "detector=nope.pt")
+    with pytest.raises(WeightsError, match="is published with a detector, and none was named"):
+        extract(tmp_path / "photos", tmp_path / "store", "backbone=dinov2")
+    assert not (tmp_path / "store" / "meta.json").exists()

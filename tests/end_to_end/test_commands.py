@@ -62,7 +62,7 @@ def test_the_story_of_the_readme(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 6, size=200)
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"<html>404</html>")
 
-    checked = ames_ray(tmp_path, "check", "images=photos/")
+    checked = ames_ray(tmp_path, "check", "images=photos/", "deep=true")
     assert checked.returncode == 3
     assert "broken.jpg" in checked.stdout
 

@@ -1,0 +1,1 @@
+"""Protocols, ensemble and sweeps against golden numbers and brute force."""

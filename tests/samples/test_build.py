@@ -10,6 +10,8 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import pytest
 from PIL import Image
 
 from ames_ray.errors import DatasetError
-from ames_ray.samples.build import INDEX, build_samples
+from ames_ray.samples.build import INDEX, SampleReport, build_samples
 from ames_ray.samples.sources import pixels_sha256, read_catalogue
 
 CATALOGUE = Path(__file__).parents[2] / "ames_ray" / "data" / "samples_gcompris.csv"
@@ -145,6 +147,34 @@ def test_a_harmed_folder_is_refused_by_name(tmp_path: Path, harm: str) -> None:
         build_samples(folder, "auto")
 
 
+def test_a_damaged_index_is_refused_by_name(tmp_path: Path) -> None:
+    build_samples(tmp_path / "photos", "wheels")
+    (tmp_path / "photos" / INDEX).write_bytes(b'{"source": "scik')
+    with pytest.raises(DatasetError, match=r"samples\.json is damaged"):
+        build_samples(tmp_path / "photos", "auto")
+
+
+def test_runs_at_the_same_time_agree(tmp_path: Path) -> None:
+    start = threading.Barrier(6)
+
+    def build(_: int) -> SampleReport:
+        start.wait()
+        return build_samples(tmp_path / "photos", "wheels")
+
+    with ThreadPoolExecutor(6) as threads:
+        reports = list(threads.map(build, range(6)))
+    assert sum(report.made for report in reports) == 1
+    assert {report.photos for report in reports} == {15}
+    assert [p.name for p in tmp_path.iterdir()] == ["photos"]
+
+
+def test_a_file_in_the_way_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "photos").write_bytes(b"mine")
+    with pytest.raises(DatasetError, match="name another folder"):
+        build_samples(tmp_path / "photos", "wheels")
+    assert (tmp_path / "photos").read_bytes() == b"mine"
+
+
 def test_somebody_elses_folder_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(DatasetError, match="is not empty"):
@@ -230,7 +260,9 @@ def test_the_packages_are_never_imported(tmp_path: Path) -> None:
         "build_samples(pathlib.Path(sys.argv[1]), 'wheels'); "
         "print([m for m in ('skimage', 'sklearn', 'pooch', 'torch', 'ray') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 

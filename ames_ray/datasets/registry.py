@@ -1,0 +1,202 @@
+"""The image lists that have a name: `dataset=NAME` becomes a manifest."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from ames_ray.datasets import gldv2
+from ames_ray.datasets.folder import find_images
+from ames_ray.datasets.lists import read_list
+from ames_ray.datasets.manifest import Manifest
+from ames_ray.datasets.paths import Guard, absolute, resolve
+from ames_ray.datasets.revisited import RevisitedFile
+from ames_ray.errors import DatasetError
+from ames_ray.files import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ames_ray.types import ImageRecord
+
+R1M_FOLDER = "revisitop1m"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOptions:
+    """Which images.
+
+    Attributes:
+        dataset: One of `NAMES`.
+        images: Folder of `dataset=folder`.
+        split: Part of the data set, or none where there is one part only.
+        data_root: Folder of all data sets, laid out as the authors' is; for `list`, where its paths start.
+        list_file: Text list, or a manifest (`.parquet`); for a GLDv2 split also its CSV file.
+        crop: Cut queries to their box, as the protocols want.
+        allow_outside: Let paths leave their root.
+    """
+
+    dataset: str = "folder"
+    images: str | None = None
+    split: str | None = None
+    data_root: str | None = None
+    list_file: str | None = None
+    crop: bool = True
+    allow_outside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    records: Iterable[ImageRecord]
+    root: str
+    notes: tuple[str, ...] = ()
+
+
+def build_manifest(options: DatasetOptions) -> Manifest:
+    """The image list of a named data set.
+
+    Raises:
+        DatasetError: The name is unknown, a file that the list needs is missing or malformed, or it is empty.
+        UnsafeFileError: A path leaves its root, or a pickle would run code.
+    """
+    if options.dataset == "list" and (options.list_file or "").endswith(".parquet"):
+        return _own_manifest(options, absolute(options.list_file or ""))
+    build = _BUILDERS.get(options.dataset)
+    if build is None:
+        near = get_close_matches(options.dataset, NAMES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise DatasetError(f"dataset={options.dataset} is unknown", f"{hint}allowed are {', '.join(NAMES)}")
+    listing = build(options)
+    return Manifest.from_records(
+        listing.records, listing.root, notes=listing.notes, allow_outside=options.allow_outside
+    )
+
+
+def _own_manifest(options: DatasetOptions, list_file: str) -> Manifest:
+    folder, name = posixpath.split(list_file)
+    manifest = replace(Manifest.read(Storage.at(folder), name), allow_outside=options.allow_outside)
+    if options.split is not None:
+        raise DatasetError(
+            f"split={options.split} was given, but the rows of {list_file} carry their own",
+            "leave split= out",
+        )
+    if options.data_root is not None:
+        manifest = manifest.at(options.data_root)
+    if options.crop:
+        return manifest
+    whole = (replace(record, bbox=None) for record in manifest)
+    return Manifest.from_records(
+        whole, manifest.root, notes=manifest.notes, allow_outside=options.allow_outside
+    )
+
+
+def _folder(options: DatasetOptions) -> _Listing:
+    if options.images is None:
+        raise DatasetError(
+            "dataset=folder needs images=FOLDER", "for a text list pass dataset=list list_file=FILE"
+        )
+    root = absolute(options.images)
+    guard = Guard(root, allow_outside=options.allow_outside)
+    return _Listing(find_images(root, guard, options.split), root)
+
+
+def _list(options: DatasetOptions) -> _Listing:
+    if options.list_file is None:
+        raise DatasetError("dataset=list needs list_file=FILE", "for a folder of photos pass images=FOLDER")
+    path = absolute(options.list_file)
+    root = options.data_root or posixpath.dirname(path)
+    return _Listing(_text_list(path, options.split), absolute(root))
+
+
+def _text_list(path: str, split: str | None) -> Iterator[ImageRecord]:
+    folder, name = posixpath.split(path)
+    return read_list(_read(Storage.at(folder), name), path, split)
+
+
+def _revisited(name: str, options: DatasetOptions) -> _Listing:
+    root = _data_root(options)
+    split = _split(options, ("gallery", "query"))
+    file = f"gnd_{name}.pkl"
+    folder = Storage.at(root).child(name)
+    ground_truth = RevisitedFile.from_bytes(_read(folder, file), f"{folder.uri}/{file}")
+    if split == "gallery":
+        return _Listing(ground_truth.gallery_records(f"{name}/jpg"), root)
+    queries = len(ground_truth.queries)
+    cropped = f"{queries} of {queries} queries cropped to their box"
+    whole = "crop=false: queries are not cropped to their box, so figures are no standard ones"
+    records = ground_truth.query_records(f"{name}/jpg", crop=options.crop)
+    return _Listing(records, root, (cropped if options.crop else whole,))
+
+
+def _r1m(options: DatasetOptions) -> _Listing:
+    split = _split(options, ("distractor",))
+    root = _data_root(options)
+    list_file = options.list_file or f"{root}/{R1M_FOLDER}/{R1M_FOLDER}.txt"
+    records = _text_list(absolute(list_file), split)
+    placed = (replace(record, uri=resolve(f"{R1M_FOLDER}/jpg", record.uri)) for record in records)
+    return _Listing(placed, root)
+
+
+def _with_r1m(name: str, options: DatasetOptions) -> _Listing:
+    listing = _revisited(name, options)
+    if options.split == "query":
+        return listing
+    distractors = _r1m(replace(options, split=None))
+    return replace(listing, records=chain(listing.records, distractors.records))
+
+
+def _gldv2(split: str, options: DatasetOptions) -> _Listing:
+    root = _data_root(options)
+    _split(options, (gldv2.SPLIT_NAMES[split],))
+    storage = Storage.at(root).child("gldv2")
+    if options.list_file is None:
+        name = gldv2.list_file(storage, split)
+    elif options.list_file.endswith(".csv"):
+        folder, name = posixpath.split(absolute(options.list_file))
+        storage = Storage.at(folder)
+    else:
+        return _Listing(_text_list(absolute(options.list_file), gldv2.SPLIT_NAMES[split]), root)
+    return _Listing(gldv2.read_split(storage, name, split, f"gldv2/{split}"), root)
+
+
+def _data_root(options: DatasetOptions) -> str:
+    if options.data_root is None:
+        raise DatasetError(
+            f"dataset={options.dataset} needs data_root=", "it is the folder that holds roxford5k/, gldv2/ …"
+        )
+    return absolute(options.data_root)
+
+
+def _split(options: DatasetOptions, allowed: tuple[str, ...]) -> str:
+    split = options.split or (allowed[0] if len(allowed) == 1 else None)
+    if split not in allowed:
+        raise DatasetError(
+            f"dataset={options.dataset} has no split={split}", f"pass split={' or split='.join(allowed)}"
+        )
+    return split
+
+
+def _read(storage: Storage, name: str) -> bytes:
+    if not storage.exists(name):
+        raise DatasetError(f"{storage.uri}/{name} does not exist", "check data_root= and list_file=")
+    return storage.read(name)
+
+
+_BUILDERS: dict[str, Callable[[DatasetOptions], _Listing]] = {
+    "folder": _folder,
+    "list": _list,
+    "roxford5k": partial(_revisited, "roxford5k"),
+    "rparis6k": partial(_revisited, "rparis6k"),
+    "r1m": _r1m,
+    "roxford5k+r1m": partial(_with_r1m, "roxford5k"),
+    "rparis6k+r1m": partial(_with_r1m, "rparis6k"),
+    "gldv2_train": partial(_gldv2, "train"),
+    "gldv2_index": partial(_gldv2, "index"),
+    "gldv2_test": partial(_gldv2, "test"),
+}
+NAMES = tuple(_BUILDERS)
+"""The data sets that have a name."""

@@ -1,0 +1,68 @@
+"""Stores that are filled from other files: a killed copy goes on, but never with other sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ames_ray.card import make_card
+from ames_ray.errors import StoreError
+from ames_ray.files import to_json
+from ames_ray.store.guard import publish
+from ames_ray.store.meta import CARD, SOURCES
+from ames_ray.store.shards import read_marks
+from ames_ray.store.writer import ShardWriter, StoreWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from ames_ray.datasets.manifest import Manifest
+    from ames_ray.files import Storage
+    from ames_ray.store.meta import StoreMeta
+    from ames_ray.types import ImageFeatures
+
+
+def fill(
+    storage: Storage,
+    meta: StoreMeta,
+    manifest: Manifest,
+    features: Callable[[int, int], Iterable[ImageFeatures]],
+    *,
+    job: str,
+    sources: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write a whole store, or what is missing of it.
+
+    Args:
+        storage: Folder of the new store.
+        meta: What it will hold.
+        manifest: Its image list.
+        features: Rows start … stop - 1.
+        job: Verb, for the card and for a second run.
+        sources: What identifies the files that the rows come from.
+
+    Raises:
+        StoreError: The folder holds something else, a finished store, or a copy of other files.
+    """
+    with storage.own(f"ames-ray {job}"):
+        _require_same_sources(storage, sources)
+        writer = StoreWriter.open(storage, meta, manifest)
+        publish(storage, SOURCES, to_json(sources))
+        for task in writer.pending():
+            with ShardWriter(storage, meta, task.shard, task.start, task.stop) as shard:
+                for item in features(task.start, task.stop):
+                    shard.write([item])
+                shard.publish()
+        result = {"rows": meta.rows, "failed": sum(s.rows - s.ok for s in writer.summaries())}
+        names = [{key: source[key] for key in ("name", "rows")} for source in sources]
+        writer.finish(make_card(job, {"sources": names}, result, meta.settings))
+        storage.delete(SOURCES)
+
+
+def _require_same_sources(storage: Storage, sources: Sequence[Mapping[str, Any]]) -> None:
+    if storage.exists(CARD):
+        raise StoreError(f"{storage.uri} holds a finished store already", "choose another output=")
+    before = storage.read(SOURCES) if storage.exists(SOURCES) else b""
+    if read_marks(storage) and before != to_json(sources):
+        raise StoreError(
+            f"{storage.uri} holds a part of a store made from other files", "choose another output="
+        )

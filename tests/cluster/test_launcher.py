@@ -1,0 +1,171 @@
+"""The files for Ray's cluster launcher, by Ray's own validation and by checks that it does not make."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+from ray.autoscaler._private.util import fillout_defaults, prepare_config, validate_config
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ["cluster.yaml", "configs/cluster/gcp.yaml"]
+
+# Ray lets any key of `provider` pass, so a misspelled one would be silently without effect.
+PROVIDER_KEYS = {
+    "aws": {"type", "region", "availability_zone", "cache_stopped_nodes", "use_internal_ips"}
+    | {"security_group", "cloudwatch", "aws_credentials"},
+    "gcp": {"type", "region", "availability_zone", "project_id", "use_internal_ips", "gcp_credentials"},
+}
+
+
+def load(name: str) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
+    return config
+
+
+def pinned(package: str) -> str:
+    found = re.search(rf"^{package}==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert found, package
+    return found[1]
+
+
+@pytest.fixture(params=FILES)
+def config(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return load(request.param)
+
+
+def test_ray_accepts_it(config: dict[str, Any]) -> None:
+    validate_config(prepare_config(copy.deepcopy(config)))
+
+
+def test_ray_would_refuse_a_typing_error(config: dict[str, Any]) -> None:
+    config["idle_timeout"] = config.pop("idle_timeout_minutes")
+    with pytest.raises(Exception, match="idle_timeout"):
+        validate_config(prepare_config(config))
+
+
+def test_provider_keys_are_known(config: dict[str, Any]) -> None:
+    provider = config["provider"]
+    assert set(provider) <= PROVIDER_KEYS[provider["type"]]
+
+
+def test_the_known_provider_keys_are_rays(config: dict[str, Any]) -> None:
+    folder = Path(ray.__file__).parent / "autoscaler"
+    schema = json.loads((folder / "ray-schema.json").read_text())["properties"]["provider"]["properties"]
+    kind = config["provider"]["type"]
+    code = "".join(path.read_text() for path in (folder / "_private" / kind).glob("*.py"))
+    assert all(key in schema or f'"{key}"' in code for key in PROVIDER_KEYS[kind])
+
+
+def test_the_image_carries_the_pinned_ray_and_python(config: dict[str, Any]) -> None:
+    tag = config["docker"]["image"].rpartition(":")[2]
+    assert tag == f"{pinned('ray')}-py{sys.version_info.major}{sys.version_info.minor}-gpu"
+    assert pinned("ray") == ray.__version__
+
+
+def test_the_dashboard_is_bound_to_the_node_itself(config: dict[str, Any]) -> None:
+    start = " ".join(fillout_defaults(config)["head_start_ray_commands"])
+    assert re.findall(r"--dashboard-host[= ](\S+)", start) == ["127.0.0.1"]
+    assert "0.0.0.0" not in start
+    assert "security_group" not in config["provider"]
+
+
+def test_every_node_asks_for_the_token(config: dict[str, Any]) -> None:
+    assert "-e RAY_AUTH_MODE=token" in config["docker"]["run_options"]
+    assert "head_run_options" not in config["docker"]
+    assert "worker_run_options" not in config["docker"]
+    assert config["file_mounts"]["/home/ray/.ray/auth_token"] == "~/.ray/auth_token"
+    assert "auth_token" not in "".join(config["rsync_exclude"])
+
+
+def test_what_is_mounted_is_there(config: dict[str, Any]) -> None:
+    sources = {source for source in config["file_mounts"].values() if not source.startswith("~")}
+    assert sources
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_commands_name_files_that_are_there(config: dict[str, Any]) -> None:
+    for command in config["setup_commands"] + config["head_setup_commands"]:
+        folder, needed = re.findall(r"^cd (\S+) &&.*--constraint (\S+)", command)[0]
+        assert (ROOT / config["file_mounts"][folder] / needed).is_file()
+
+
+def test_the_head_is_small_and_stays(config: dict[str, Any]) -> None:
+    head = config["available_node_types"][config["head_node_type"]]
+    assert head["resources"] == {"CPU": 0}
+    assert "spot" not in json.dumps(head).lower()
+    assert "preemptible" not in json.dumps(head).lower()
+
+
+def test_workers_are_spot_with_limits(config: dict[str, Any]) -> None:
+    workers = {k: v for k, v in config["available_node_types"].items() if k != config["head_node_type"]}
+    assert set(workers) == {"gpu", "cpu"}
+    for worker in workers.values():
+        node = worker["node_config"]
+        market = node.get("InstanceMarketOptions", {}).get("MarketType")
+        assert market == "spot" or {"preemptible": True} in node.get("scheduling", [])
+        assert 0 <= worker["min_workers"] <= worker["max_workers"]
+    assert workers["gpu"]["min_workers"] > 0
+    assert workers["cpu"]["min_workers"] == 0
+    assert config["max_workers"] == sum(worker["max_workers"] for worker in workers.values())
+    assert config["idle_timeout_minutes"] <= 15
+
+
+def test_a_gpu_on_google_cloud_is_not_migrated() -> None:
+    gpu = load("configs/cluster/gcp.yaml")["available_node_types"]["gpu"]["node_config"]
+    assert {"onHostMaintenance": "TERMINATE"} in gpu["scheduling"]
+
+
+def test_resources_are_those_of_the_machine_types() -> None:
+    """What AWS documents for them, in vCPUs and GPUs."""
+    documented = {"g5.4xlarge": {"CPU": 16, "GPU": 1}, "c6i.4xlarge": {"CPU": 16}}
+    for name, node in load("cluster.yaml")["available_node_types"].items():
+        if name != "head":
+            assert node["resources"] == documented[node["node_config"]["InstanceType"]]
+
+
+def test_the_job_of_the_comment_is_a_verb_that_parses() -> None:
+    from ames_ray.config.compose import compose
+    from ames_ray.config.extract import ExtractConfig
+
+    text = (ROOT / "cluster.yaml").read_text().replace("# ", "").replace("\\\n", "")
+    script, words = re.findall(r"-- +python (\S+) (.+)", text)[0]
+    assert (ROOT / script).is_file()
+    job = compose(ExtractConfig, words.split())
+    assert job.output.startswith("s3://")
+
+
+def test_uploads_hold_what_runs_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private.runtime_env.packaging import create_package
+
+    monkeypatch.chdir(ROOT)
+    archive = tmp_path / "upload.zip"
+    create_package(str(ROOT), archive, include_gitignore=True, excludes=[".git", ".venv"])
+    names = set(zipfile.ZipFile(archive).namelist())
+    assert {
+        "ames_ray/cli/main.py",
+        "ames_ray/samples/build.py",
+        "jobs/extract.py",
+        "configs/extract.yaml",
+    } <= names
+    folders = {name.partition("/")[0] for name in names if "/" in name}
+    assert not folders & {
+        "tests",
+        "docs",
+        "benchmarks",
+        ".ci",
+        ".venv",
+        ".git",
+        ".mypy_cache",
+        "demo",
+        "stores",
+    }
+    assert archive.stat().st_size < 10 << 20

@@ -1,0 +1,259 @@
+"""The manifest: its digest by definition, its file read by DuckDB, its memory within a bound."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ames_ray.datasets.manifest import Manifest
+from ames_ray.errors import DatasetError, UnsafeFileError
+from ames_ray.files import Storage
+from ames_ray.types import ImageRecord
+
+NAME = "manifest.parquet"
+RECORDS = [
+    ImageRecord(0, "a", "a.jpg"),
+    ImageRecord(1, "b", "deep/er/b 1,2.jpg", "query", (1.5, 2.0, 30.25, 1e3), "label", 640, 480),
+    ImageRecord(2, "Köln 東京", "Köln 東京.jpg", "gallery", None, "5"),
+    ImageRecord(3, "a", "a.jpg"),
+]
+TEXT = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1).filter(
+    lambda name: name not in {".", ".."} and "://" not in name
+)
+ANY_RECORD = st.builds(
+    ImageRecord,
+    row=st.just(0),
+    image_id=TEXT,
+    uri=TEXT,
+    split=st.none() | TEXT,
+    bbox=st.none() | st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 4),
+    label=st.none() | TEXT,
+    width=st.none() | st.integers(1, 2**31 - 1),
+    height=st.none() | st.integers(1, 2**31 - 1),
+)
+
+
+def _many(count: int) -> list[ImageRecord]:
+    return [ImageRecord(i, f"id{i}", f"{i % 7}/{i}.jpg", "train", None, str(i % 5)) for i in range(count)]
+
+
+def _digest(records: list[ImageRecord]) -> str:
+    """The digest by its definition: one JSON line a row."""
+    lines = []
+    for r in records:
+        box = r.bbox or (None,) * 4
+        row = [r.image_id, r.uri, r.split, *box, r.label, r.width, r.height]
+        lines.append(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_records_come_back_resolved(tmp_path: Path) -> None:
+    manifest = Manifest.from_records(RECORDS, tmp_path)
+    assert len(manifest) == 4
+    expected = [replace(record, uri=f"{tmp_path}/{record.uri}") for record in RECORDS]
+    assert manifest.records(0, 4) == list(manifest) == expected
+    assert manifest.record(2) == expected[2]
+    assert manifest.records(1, 1) == []
+    assert manifest.notes == ("1 duplicate path",)
+    for start, stop in ((-1, 2), (0, 5), (3, 2)):
+        with pytest.raises(DatasetError, match="list of 4 images"):
+            manifest.records(start, stop)
+
+
+def test_the_file_holds_the_same(tmp_path: Path) -> None:
+    storage = Storage.at(tmp_path / "store")
+    manifest = Manifest.from_records(_many(9000), "/photos", notes=["seen"])
+    manifest.write(storage, NAME)
+    again = Manifest.read(storage, NAME)
+    assert (again.root, again.notes, again.digest, len(again)) == (
+        "/photos",
+        ("seen",),
+        manifest.digest,
+        9000,
+    )
+    assert again.records(4000, 8500) == manifest.records(4000, 8500)
+    assert [again.record(row).row for row in (8999, 0, 4096, 4095)] == [8999, 0, 4096, 4095]
+    assert again.digest_of_first(9000) == manifest.digest
+    manifest.write(storage, "other.parquet")
+    again.write(storage, "again.parquet")
+    assert storage.read(NAME) == storage.read("other.parquet") == storage.read("again.parquet")
+
+
+def test_the_file_is_plain_parquet(tmp_path: Path) -> None:
+    Manifest.from_records(RECORDS, tmp_path).write(Storage.at(tmp_path), NAME)
+    query = f"SELECT image_id, uri, split, \"left\", bottom, label, width FROM '{tmp_path}/{NAME}'"
+    rows = duckdb.sql(query).fetchall()
+    assert rows[1] == ("b", "deep/er/b 1,2.jpg", "query", 1.5, 1e3, "label", 640)
+    assert rows[2] == ("Köln 東京", "Köln 東京.jpg", "gallery", None, None, "5", None)
+
+
+def test_digest_ignores_root_notes_and_encoding(tmp_path: Path) -> None:
+    manifest = Manifest.from_records(RECORDS, "/one")
+    assert manifest.digest == _digest(RECORDS)
+    inside = [replace(record, uri=f"/two/{record.uri}") for record in RECORDS]
+    assert Manifest.from_records(inside, "/two", notes=["x"]).digest == manifest.digest
+    assert manifest.at("/three").digest == manifest.digest
+    assert manifest.at("/three").record(0).uri == "/three/a.jpg"
+    manifest.write(Storage.at(tmp_path), NAME)
+    table = pq.read_table(tmp_path / NAME)
+    pq.write_table(
+        table, tmp_path / "other.parquet", row_group_size=1, compression="none", use_dictionary=False
+    )
+    other = Manifest.read(Storage.at(tmp_path), "other.parquet")
+    assert other.digest_of_first(4) == manifest.digest
+    assert other.records(1, 4) == manifest.records(1, 4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_id": "c"},
+        {"uri": "c.jpg"},
+        {"split": "query"},
+        {"bbox": (0.0, 0.0, 1.0, 1.0)},
+        {"label": "7"},
+        {"width": 9},
+        {"height": 9},
+    ],
+)
+def test_digest_sees_every_field(change: dict[str, object]) -> None:
+    changed = [*RECORDS[:2], replace(RECORDS[2], **change), RECORDS[3]]  # type: ignore[arg-type] # any field
+    assert Manifest.from_records(changed, "/one").digest != Manifest.from_records(RECORDS, "/one").digest
+
+
+def test_digest_sees_the_order() -> None:
+    assert Manifest.from_records(RECORDS[::-1], "/r").digest != Manifest.from_records(RECORDS, "/r").digest
+
+
+def test_digest_of_a_list_that_grew() -> None:
+    short, grown = (Manifest.from_records(_many(count), "/r") for count in (5000, 9000))
+    assert grown.digest_of_first(5000) == short.digest
+    assert grown.digest_of_first(4999) != short.digest
+    with pytest.raises(DatasetError, match="5001 rows were asked of a list of 5000 images"):
+        short.digest_of_first(5001)
+
+
+@given(st.lists(ANY_RECORD, min_size=1, max_size=5))
+def test_any_record_survives(tmp_path_factory: pytest.TempPathFactory, records: list[ImageRecord]) -> None:
+    storage = Storage.at(tmp_path_factory.mktemp("store"))
+    manifest = Manifest.from_records(records, "/root")
+    manifest.write(storage, NAME)
+    expected = [replace(r, row=row, uri=f"/root/{r.uri}") for row, r in enumerate(records)]
+    assert Manifest.read(storage, NAME).records(0, len(records)) == expected
+    assert manifest.digest == _digest(records)
+
+
+def test_a_worker_holds_little_of_a_long_list(tmp_path: Path) -> None:
+    storage = Storage.at(tmp_path)
+    Manifest.from_records(_many(200_000), "/r").write(storage, NAME)
+    script = f"""
+from pathlib import Path
+from ames_ray.datasets.manifest import Manifest
+from ames_ray.files import Storage
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
+storage = Storage.at({str(tmp_path)!r})
+manifest = Manifest.read(storage, {NAME!r})
+manifest.records(0, 256)
+before = peak()
+for start in range(0, 199_000, 1024):
+    manifest.records(start, start + 256)
+windows = peak() - before
+everything = manifest.records(0, 200_000)
+print(windows, peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    windows, everything = map(int, done.stdout.split())
+    assert windows < 12
+    assert everything > 3 * windows
+
+
+@pytest.mark.parametrize(
+    "path", ["../b.jpg", "/elsewhere/b.jpg", "a/../../b.jpg", "s3://bucket/b.jpg", "..", ""]
+)
+def test_paths_that_leave_the_root_are_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(UnsafeFileError, match="allow_outside=true"):
+        Manifest.from_records([ImageRecord(0, "b", path)], tmp_path / "root")
+
+
+def test_paths_outside_with_permission(tmp_path: Path) -> None:
+    paths = ["../b.jpg", "/elsewhere/./b.jpg", "s3://bucket/b.jpg", "a/../c.jpg"]
+    records = [ImageRecord(0, path, path) for path in paths]
+    manifest = Manifest.from_records(records, tmp_path / "root", allow_outside=True)
+    found = [record.uri for record in manifest]
+    assert found == [f"{tmp_path}/b.jpg", "/elsewhere/b.jpg", "s3://bucket/b.jpg", f"{tmp_path}/root/c.jpg"]
+
+
+def test_links_that_leave_the_root_are_refused(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root, outside):
+        folder.mkdir()
+        (folder / "a.jpg").touch()
+    (root / "link.jpg").symlink_to(outside / "a.jpg")
+    (root / "folder").symlink_to(outside)
+    (root / "inner.jpg").symlink_to("a.jpg")
+    for path in ("link.jpg", "folder/a.jpg"):
+        record = ImageRecord(0, path, path)
+        with pytest.raises(UnsafeFileError, match=f"{path} is or follows a symbolic link that leaves"):
+            Manifest.from_records([record], root)
+        assert len(Manifest.from_records([record], root, allow_outside=True)) == 1
+    (tmp_path / "alias").symlink_to(root)
+    assert Manifest.from_records([ImageRecord(0, "i", "inner.jpg")], tmp_path / "alias").record(0).uri == (
+        f"{tmp_path}/alias/inner.jpg"
+    )
+
+
+def test_a_file_from_elsewhere_cannot_leave_its_root(tmp_path: Path) -> None:
+    """Whoever wrote the file: `allow_outside` is the reader's to give."""
+    storage = Storage.at(tmp_path)
+    Manifest.from_records([ImageRecord(0, "p", "/etc/passwd")], "/r", allow_outside=True).write(storage, NAME)
+    trusted = Manifest.read(storage, NAME)
+    assert trusted.record(0).uri == "/etc/passwd"
+    with pytest.raises(UnsafeFileError, match="row 0: /etc/passwd leaves /r"):
+        replace(trusted, allow_outside=False).record(0)
+
+
+def test_remote_roots() -> None:
+    root = "s3://bucket/photos?endpoint_override=localhost:9000"
+    uri = "s3://bucket/photos/a/1.jpg?endpoint_override=localhost:9000"
+    for path in ("a/1.jpg", uri):
+        manifest = Manifest.from_records([ImageRecord(0, "1", path)], root)
+        assert manifest.record(0).uri == uri
+        assert manifest.digest == _digest([ImageRecord(0, "1", "a/1.jpg")])
+    for path in ("../1.jpg", "s3://other/1.jpg", "/local/1.jpg"):
+        with pytest.raises(UnsafeFileError):
+            Manifest.from_records([ImageRecord(0, "1", path)], root)
+
+
+def test_roots_with_dots_and_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    record = ImageRecord(0, "caf\udce9.jpg", f"{tmp_path}/caf\udce9.jpg")
+    manifest = Manifest.from_records([record], f"{tmp_path}/a/..")
+    assert manifest.root == str(tmp_path)
+    assert manifest.record(0).uri == f"{tmp_path}/caf\\udce9.jpg"
+
+
+def test_files_that_are_no_manifest(tmp_path: Path) -> None:
+    storage = Storage.at(tmp_path)
+    (tmp_path / "text.parquet").write_text("no")
+    duckdb.sql(f"COPY (SELECT 1 AS x) TO '{tmp_path}/other.parquet'")
+    with pytest.raises(DatasetError, match=r"text\.parquet cannot be read as a manifest"):
+        Manifest.read(storage, "text.parquet")
+    with pytest.raises(
+        DatasetError, match=r"other\.parquet is not a manifest of version 1; its columns are x"
+    ):
+        Manifest.read(storage, "other.parquet")
+    with pytest.raises(DatasetError, match=r"gone\.parquet cannot be read"):
+        Manifest.read(storage, "gone.parquet")
+    with pytest.raises(DatasetError, match="no images are listed"):
+        Manifest.from_records([], tmp_path)
