@@ -40,7 +40,7 @@ docs: $(DEV) ## Rewrite the pages that are generated from the code
 	$(BIN)/python docs/generate.py
 
 constraints: $(DEV) ## Write the installed versions to constraints.txt
-	(head -1 constraints.txt; $(PIP) freeze --exclude-editable) > constraints.new && mv constraints.new constraints.txt
+	(head -1 constraints.txt; $(PIP) freeze --exclude-editable | sed "s,+cpu$$,,") > constraints.new && mv constraints.new constraints.txt
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache

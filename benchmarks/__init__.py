@@ -1,0 +1,1 @@
+"""Measurements; their results are in `results/`."""

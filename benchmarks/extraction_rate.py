@@ -170,7 +170,7 @@ def _sift_loop(paths: list[Path], _extra: Any, barrier: Barrier) -> float:
     barrier.wait()
     began = time.perf_counter()
     for path in paths:
-        picture = cv2.imread(str(path))
+        picture = pictures.load(path)
         factor = 640 / max(picture.shape[:2])
         small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         features = find_features(small)
@@ -184,7 +184,7 @@ def _decode_loop(paths: list[Path], _extra: Any, barrier: Barrier) -> float:
     barrier.wait()
     began = time.perf_counter()
     for path in paths:
-        cv2.imread(str(path)).mean()
+        pictures.load(path).mean()
     return time.perf_counter() - began
 
 
@@ -203,7 +203,7 @@ def _dinov2_loop(paths: list[Path], weights: Any, barrier: Barrier) -> float:
         for first in range(0, len(paths), 8):
             batch = []
             for path in paths[first : first + 8]:
-                small = cv2.resize(cv2.imread(str(path)), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
+                small = cv2.resize(pictures.load(path), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
                 batch.append(((small[:, :, ::-1].astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1))
             tokens = model(torch.from_numpy(np.stack(batch))).last_hidden_state[:, 5:]
             norms = tokens.norm(dim=-1)

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 
 from ames_ray.samples.build import build_samples
+from ames_ray.types import Pixels
 
 
 def make(folder: Path, count: int, width: int, height: int, quality: int = 90) -> list[Path]:
     """`count` different JPEGs of one size, the same ones on every machine."""
     originals = folder.parent / "originals"
     build_samples(originals, "wheels")
-    sources = [cv2.imread(str(p)) for p in sorted(originals.rglob("*")) if p.suffix in {".png", ".jpg"}]
+    sources = [load(p) for p in sorted(originals.rglob("*")) if p.suffix in {".png", ".jpg"}]
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in range(count):
@@ -28,3 +29,11 @@ def make(folder: Path, count: int, width: int, height: int, quality: int = 90) -
         paths.append(folder / f"{number:06d}.jpg")
         cv2.imwrite(str(paths[-1]), view, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return paths
+
+
+def load(path: Path) -> Pixels:
+    """Pixels as a loop by hand reads them."""
+    pixels = cv2.imread(str(path))
+    if pixels is None:
+        raise FileNotFoundError(path)
+    return np.asarray(pixels, np.uint8)

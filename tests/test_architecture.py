@@ -13,9 +13,9 @@ PACKAGE = ROOT / "ames_ray"
 
 LAYERS = [
     {"types", "errors", "files", "card"},
-    {"images", "datasets", "store", "evaluation", "model", "downloads"},
+    {"images", "datasets", "store", "evaluation", "downloads"},
     {"backbones"},
-    {"descriptors"},
+    {"descriptors", "model"},
     {"extraction", "retrieval"},
     {"config"},
     {"distributed"},
@@ -23,7 +23,7 @@ LAYERS = [
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-ALLOWED_SIBLINGS = {("store", "datasets")}
+ALLOWED_SIBLINGS = {("store", "datasets"), ("datasets", "images")}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

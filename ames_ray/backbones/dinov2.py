@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ames_ray.backbones.base import BackboneInfo, LoadedNetwork, NetworkBackbone
-from ames_ray.backbones.huggingface import load_pretrained, patch_preprocessing
+from ames_ray.backbones.hub import load_pretrained
+from ames_ray.backbones.huggingface import patch_preprocessing
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ames_ray.backbones.base import (
@@ -19,12 +17,11 @@ from ames_ray.backbones.base import (
     NetworkBackbone,
     Preprocessing,
 )
+from ames_ray.backbones.hub import load_pretrained, locate
 from ames_ray.errors import ConfigError, WeightsError
 from ames_ray.images.transform import MEAN_RGB, STD_RGB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from transformers import PretrainedConfig
 
 # Whether the first token is a class token, by model type.
@@ -37,8 +34,6 @@ _CLASS_TOKEN = {
     "vit": True,
     "vit_msn": True,
 }
-# Some files lack this layer, which is added for training and not for features.
-_UNUSED = "pooler."
 _CONFIG_FILES = ("config.json", "preprocessor_config.json")
 
 
@@ -78,90 +73,6 @@ def patch_preprocessing(
 ) -> Preprocessing:
     """RGB at one scale, cut into square patches."""
     return Preprocessing("rgb", mean, std, (1.0,), patch, patch, patch / 2)
-
-
-def locate(model: str, patterns: tuple[str, ...], what: str) -> Path:
-    """The folder that holds files of a model, fetched once into the Hugging Face cache if it is an id.
-
-    Args:
-        model: Folder or id.
-        patterns: File names to fetch, `*` allowed.
-        what: Name of the file that is wanted most, for the message.
-
-    Raises:
-        WeightsError: They cannot be had; names the file, and where to put it.
-    """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    hint = (
-        f"on a machine with network run `hf download {model}`, copy that folder here, "
-        f"and give the folder instead of the id; it must hold {what}"
-    )
-    try:
-        return Path(snapshot_download(model, allow_patterns=list(patterns)))
-    except HFValidationError:
-        raise WeightsError(f"{model} is neither a folder nor a Hugging Face id", "check the path") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = type(error).__name__
-        raise WeightsError(
-            f"{what} of {model} is neither in the cache nor reachable ({reason})", hint
-        ) from None
-
-
-def load_pretrained(model: str, config: PretrainedConfig) -> tuple[Any, str]:
-    """The `transformers` model of `config` with the weights of a folder or id, every one of them matched.
-
-    Returns:
-        The model in float32 and evaluation mode, and the SHA-256 of its weights.
-
-    Raises:
-        WeightsError: There is no weights file, or it lacks a weight or holds one of another shape.
-    """
-    from transformers import AutoModel
-
-    from ames_ray.backbones.weights import require_matched, sha256_files, warn_unexpected
-
-    folder = locate(model, ("model*.safetensors", "*.json"), "model.safetensors")
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        raise WeightsError(
-            f"{folder} holds no model.safetensors",
-            "fetch it with `hf download` where there is a network, or let save_pretrained of transformers write it",
-        )
-    with _quiet():
-        loaded, report = AutoModel.from_pretrained(
-            folder,
-            config=config,
-            dtype="float32",
-            use_safetensors=True,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    missing = [name for name in sorted(report["missing_keys"]) if not name.startswith(_UNUSED)]
-    require_matched(loaded, missing, sorted(report["mismatched_keys"]), model)
-    warn_unexpected(sorted(report["unexpected_keys"]), model)
-    return loaded.eval(), sha256_files(files)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the progress bars and reports of `transformers` back; what matters in them is said by us."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _configs(model: str) -> tuple[PretrainedConfig, dict[str, Any]]:

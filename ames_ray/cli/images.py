@@ -14,6 +14,7 @@ from ames_ray.datasets.registry import build_manifest
 from ames_ray.errors import FailedRowsError, StoreError
 from ames_ray.extraction.plan import cheaper, make_plan, require_room, size
 from ames_ray.files import Storage
+from ames_ray.store.meta import JOB
 
 if TYPE_CHECKING:
     from ames_ray.config.extract import CheckConfig, PlanConfig
@@ -93,16 +94,15 @@ def extract(config: ExtractConfig) -> None:
 
 def retry(config: RetryConfig) -> None:
     """Compute the failed rows of a store again."""
-    from ames_ray.distributed.extract import JOB_FILE
     from ames_ray.store.reader import Store
 
     storage = Storage.at(config.store)
-    if not storage.exists(JOB_FILE):
+    if not storage.exists(JOB):
         raise StoreError(
-            f"{config.store}/{JOB_FILE} does not exist: the store was not made by `ames-ray extract`",
+            f"{config.store}/{JOB} does not exist: the store was not made by `ames-ray extract`",
             "imported and merged stores have no failed rows to redo",
         )
-    how = json.loads(storage.read(JOB_FILE))
+    how = json.loads(storage.read(JOB))
     how |= {"output": config.store, "overwrite": False, "strict": config.strict}
     how |= {"address": config.address, "workers": config.workers}
     manifest = Store.open(config.store, allow_partial=True).manifest

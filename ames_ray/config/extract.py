@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ames_ray.config.jobs import JobConfig
-from ames_ray.config.paths import FileOrName, FolderPath
+from ames_ray.config.paths import BackboneName, FileOrName, FolderPath
 
 _AUTHORS_NAMES = {
     "desc_name": "backbone",
@@ -78,7 +78,7 @@ class ExtractConfig(ImagesConfig):
         "backbone=dinov2 detector=/data/networks/dinov2_detector.pt output=s3://bucket/r1m",
     )
 
-    backbone: str = Field(
+    backbone: BackboneName = Field(
         "sift", description="network that describes: one of the names, hf:<id or folder>, or module:function"
     )
     weights: FileOrName | None = Field(

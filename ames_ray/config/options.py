@@ -12,6 +12,7 @@ from ames_ray.store.meta import StoreMeta
 
 if TYPE_CHECKING:
     from ames_ray.config.extract import ExtractConfig, ImagesConfig
+    from ames_ray.config.store import ImportConfig
     from ames_ray.datasets.manifest import Manifest
     from ames_ray.descriptors.extractor import ExtractorSpec
 
@@ -27,6 +28,11 @@ def dataset_options(config: ImagesConfig) -> DatasetOptions:
         crop=config.crop,
         allow_outside=config.allow_outside,
     )
+
+
+def list_of(config: ImportConfig) -> DatasetOptions:
+    """The list that imported rows belong to."""
+    return DatasetOptions(dataset="list", list_file=config.list_file, data_root=config.data_root)
 
 
 def read_options(config: ImagesConfig) -> ReadOptions:

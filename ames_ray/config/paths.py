@@ -18,7 +18,14 @@ def _absolute_if_file(value: str) -> str:
     return _absolute(value) if Path(value).expanduser().exists() else value
 
 
+def _absolute_model(value: str) -> str:
+    name = value.removeprefix("hf:")
+    return f"hf:{_absolute_if_file(name)}" if value.startswith("hf:") else value
+
+
 FolderPath = Annotated[str, AfterValidator(_absolute)]
 """A local path or a `scheme://` address."""
 FileOrName = Annotated[str, AfterValidator(_absolute_if_file)]
 """A path where such a file exists, else a name that something else resolves."""
+BackboneName = Annotated[str, AfterValidator(_absolute_model)]
+"""A backbone; the folder in `hf:<folder>` is made absolute."""

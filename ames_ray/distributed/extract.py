@@ -25,6 +25,7 @@ from ames_ray.extraction.attempts import forget_all
 from ames_ray.extraction.plan import make_plan, require_room
 from ames_ray.files import Storage, to_json
 from ames_ray.store.clear import clear
+from ames_ray.store.meta import JOB
 from ames_ray.store.writer import ShardTask, StoreWriter
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from ames_ray.descriptors.extractor import ExtractorSpec
     from ames_ray.store.meta import StoreMeta
 
-JOB_FILE = "job.json"
 _PROBE_ROWS = 16
 
 
@@ -105,7 +105,7 @@ def run(config: ExtractConfig, manifest: Manifest, watcher: Watcher, *, retry: b
         if config.overwrite:
             clear(storage)
         writer = StoreWriter.open(storage, meta, manifest)
-        storage.publish(JOB_FILE, to_json(config.model_dump()))
+        storage.publish(JOB, to_json(config.model_dump()))
         forget_all(storage)
         tasks = writer.retry_failed() if retry else writer.pending()
         todo = sum(task.stop - task.start - len(task.keep) for task in tasks)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,7 +53,7 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
         "object_store_memory": _OBJECT_STORE_BYTES,
     }
     try:
-        with _native_quiet():
+        with _native_quiet(), _own_sigterm():
             where = {"address": address} if address else local
             ray.init(**where, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -60,6 +62,15 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the program's SIGTERM handler: Ray's would end the process with an exit code of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

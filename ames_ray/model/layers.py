@@ -19,7 +19,7 @@ _BINARIZE_SIGMA = 1e-6
 class Binarize(nn.Module):
     """Rotate a normalised descriptor and keep the signs; a steep erf stands in for them while training.
 
-    Source: paper section 3.4; training.md gives sigma.
+    Source: authors' code.
     """
 
     def __init__(self, descriptor_dim: int, dim: int) -> None:
@@ -31,7 +31,8 @@ class Binarize(nn.Module):
         rotated = descriptors @ self.W
         if self.training:
             return torch.erf(rotated / (2 * _BINARIZE_SIGMA) ** 0.5)
-        return rotated.sign()
+        # sign(NaN) is 0, which would hide a broken descriptor.
+        return torch.where(rotated.isnan(), rotated, rotated.sign())
 
 
 class Attention(nn.Module):

@@ -48,4 +48,4 @@ PUBLISHED = {
     "cvnet_ames": AmesOptions(1024, backbone="cvnet"),
     "cvnet_ames_dist": AmesOptions(1024, binary=True, backbone="cvnet"),
 }
-"""The published networks by name (paper, table 2)."""
+"""The published networks by name."""

@@ -141,6 +141,8 @@ class StoreWriter:
                 f"the first is {tasks[0].shard}",
                 "the same command goes on with them",
             )
+        # Workers that were killed in this run left halves behind.
+        self._storage.sweep()
         summaries = self.summaries()
         with publishing(self._storage, FAILED) as path:
             write_failed(path, self._storage, self._meta, summaries)

@@ -205,3 +205,11 @@ def test_half_precision_files_compute_in_float32(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     backbone = find(tmp_path)
     assert {p.dtype for p in backbone.load().network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", '{"model_type": "no_such_type"}'])
+def test_a_folder_without_a_usable_config_is_named(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(WeightsError, match=r"config\.json cannot be used"):
+        find_backbone(f"hf:{tmp_path}")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ames_ray.backbones.sift import codebook, describe, find_features, root, vlad
@@ -69,6 +69,7 @@ def test_root_of_a_zero_descriptor_is_finite() -> None:
     assert (root(np.zeros((1, 128), dtype=np.float32)) == 0).all()
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), count=st.integers(0, 40))
 def test_vlad_is_the_textbook_sum(seed: int, count: int) -> None:
     random = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -209,10 +209,12 @@ def test_an_outer_autocast_does_not_reach_in(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_lower_precision_is_near_and_not_equal(folder: Path, precision: str) -> None:
+def test_lower_precision_is_near_and_not_equal(
+    folder: Path, precision: Literal["bfloat16", "float16"]
+) -> None:
     options = ExtractorOptions(f"hf:{folder}", detector=str(folder / "detector.pt"))
     exact = one(build_extractor(options, "cpu"), read("coffee")).pooled["global"]
-    extractor = build_extractor(replace(options, precision=precision), "cpu")  # type: ignore[arg-type]
+    extractor = build_extractor(replace(options, precision=precision), "cpu")
     rough = one(extractor, read("coffee"))
     assert rough.local is not None
     assert rough.local.descriptors.dtype == np.float32

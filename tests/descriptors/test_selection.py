@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ames_ray.descriptors.detector import Detector, NormWeights, load_detector
@@ -80,6 +80,7 @@ def test_cells_of_all_scales_in_reading_order() -> None:
     assert cells.weights.shape == (2, i)
 
 
+@settings(deadline=None)
 @given(
     values=st.lists(st.integers(0, 5), min_size=1, max_size=40),
     topk=st.integers(1, 50),

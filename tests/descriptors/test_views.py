@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ames_ray.descriptors.views import make_views
@@ -57,6 +57,7 @@ def test_min_side_holds_at_every_scale() -> None:
         make_views(noise(30, 30), None, imsize=None, scales=(1.0, 0.5), patch=None, min_side=20)
 
 
+@settings(deadline=None)
 @given(height=st.integers(1, 90), width=st.integers(1, 90), imsize=st.none() | st.integers(1, 120))
 def test_sides_are_multiples_of_the_patch(height: int, width: int, imsize: int | None) -> None:
     (view,) = make_views(noise(height, width), None, imsize=imsize, scales=(1.0,), patch=14, min_side=1)

@@ -127,7 +127,7 @@ def test_a_longer_list_costs_only_the_new_rows(tmp_path: Path) -> None:
 
 def test_every_kind_of_bad_file_in_one_run(tmp_path: Path) -> None:
     expected = make_bad_folder(tmp_path / "photos")
-    report = extract(tmp_path / "photos", tmp_path / "store", "backbone=sift", "workers=2", "imsize=640")
+    report = extract(tmp_path / "photos", tmp_path / "store", "workers=2", "max_pixels=1000000")
     store = Store.open(str(tmp_path / "store"))
     found = {f.record.image_id: f.reason for s in range(store.meta.shards) for f in store.features(s)}
     named = {Path(name).name: reason for name, reason in found.items()}
@@ -139,7 +139,7 @@ def test_every_kind_of_bad_file_in_one_run(tmp_path: Path) -> None:
     assert listed == {name: reason for name, reason in expected.items() if reason}
     assert sum(report.failed.values()) == len(listed)
     with pytest.raises(FailedRowsError, match="rows failed"):
-        extract(tmp_path / "photos", tmp_path / "store", "backbone=sift", "imsize=640", "strict=true")
+        extract(tmp_path / "photos", tmp_path / "store", "max_pixels=1000000", "strict=true")
 
 
 def test_repaired_files_are_retried_alone(tmp_path: Path) -> None:
@@ -266,9 +266,16 @@ def test_a_module_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_detector_file_is_an_error_not_no_detector(tmp_path: Path) -> None:
+    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    small = Dinov2WithRegistersConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, patch_size=14
+    )
+    Dinov2WithRegistersModel(small).save_pretrained(tmp_path / "network")
     make_photos(tmp_path / "photos", 2)
+    network = f"backbone=hf:{tmp_path / 'network'}"
     with pytest.raises(WeightsError, match=r"nope\.pt"):
-        extract(tmp_path / "photos", tmp_path / "store", "backbone=dinov2", "detector=nope.pt")
+        extract(tmp_path / "photos", tmp_path / "store", network, "detector=nope.pt")
     with pytest.raises(WeightsError, match="is published with a detector, and none was named"):
         extract(tmp_path / "photos", tmp_path / "store", "backbone=dinov2")
     assert not (tmp_path / "store" / "meta.json").exists()

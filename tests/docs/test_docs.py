@@ -9,6 +9,14 @@ import pytest
 from ames_ray.cli.main import main
 from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose
+from ames_ray.config.extract import ExtractConfig
+from ames_ray.config.options import dataset_options, extractor_options, read_options, store_meta
+from ames_ray.datasets.registry import build_manifest
+from ames_ray.descriptors.extractor import build_extractor
+from ames_ray.extraction.shard import ShardExtractor
+from ames_ray.files import Storage
+from ames_ray.store.writer import StoreWriter
+from tests.photos import make_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
@@ -49,3 +57,36 @@ def test_no_page_speaks_of_this_machine(capsys: pytest.CaptureFixture[str]) -> N
     main(["--help"])
     texts = [capsys.readouterr().out, *((ROOT / page).read_text() for page in PAGES)]
     assert not any(str(ROOT) in text for text in texts)
+
+
+@pytest.fixture(scope="module")
+def a_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `store/` in it, made of six pictures without Ray."""
+    folder = tmp_path_factory.mktemp("docs")
+    make_photos(folder / "photos", 6, size=200)
+    words = [f"images={folder / 'photos'}", f"output={folder / 'store'}", "backbone=sift"]
+    config = compose(ExtractConfig, words)
+    manifest = build_manifest(dataset_options(config))
+    extractor = build_extractor(extractor_options(config), "cpu")
+    meta = store_meta(config, manifest, extractor.spec)
+    storage = Storage.at(config.output)
+    writer = StoreWriter.open(storage, meta, manifest)
+    work = ShardExtractor(
+        storage, meta, extractor, read_options(config), batch_size=2, decode_threads=1, report=lambda *_: None
+    )
+    for task in writer.pending():
+        work(task, manifest.records(task.start, task.stop))
+    writer.finish({})
+    return folder
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/store.md"])
+def test_the_python_of_the_docs_runs(page: str, a_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(a_store)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        names: dict[str, object] = {}
+        exec(block, names)
+        descriptors = names.get("descriptors", getattr(names.get("batch"), "descriptors", None))
+        assert getattr(descriptors, "shape", ())[-1] == 128

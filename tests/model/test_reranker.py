@@ -111,10 +111,12 @@ def test_projection_does_not_depend_on_the_precision() -> None:
     assert np.isfinite(short(images(source, slice(0, 1)), source)).all()
 
 
-def test_descriptors_that_are_not_numbers_are_named() -> None:
-    rerank = AmesReranker(random_model(SMALL))
+@BOTH
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_descriptors_that_are_not_numbers_are_named(options: AmesOptions, value: float) -> None:
+    rerank = AmesReranker(random_model(options))
     query, gallery = batch(1, 9, 24), batch(4, 7, 24, first_row=40)
-    gallery.descriptors[2, 0, 5] = np.nan
+    gallery.descriptors[2, 0, 5] = value
     with pytest.raises(StoreError, match="score of gallery row 42 is not a number"):
         rerank(query, gallery)
     with pytest.raises(StoreError, match=r"row 42: .*NaN or infinity"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ames_ray.store.authors import LocationMap, leading_columns
@@ -28,15 +28,15 @@ DINOV2 = [
 def columns(xy: FloatArray, photo: str, box: Box | None, convention: str) -> FloatArray:
     """The five columns that a store of this one picture exports, K = 100."""
     width, height = SIZES[photo]
-    settings = {"location_convention": convention, "crop": True}
-    meta = StoreMeta(1, 1, "parquet", "float32", 100, 1, settings=settings)
+    how = {"location_convention": convention, "crop": True}
+    meta = StoreMeta(1, 1, "parquet", "float32", 100, 1, settings=how)
     count = len(xy)
     local = LocalFeatures(
         xy, np.zeros(count, np.int8), np.ones(count, np.float32), np.ones((count, 1), np.float32)
     )
     record = ImageRecord(0, photo, photo, bbox=box, width=width, height=height)
     item = ImageFeatures(record, local, {}, width, height)
-    found: FloatArray = leading_columns([item], encode([item], [""], meta), settings)[0]
+    found: FloatArray = leading_columns([item], encode([item], [""], meta), how)[0]
     return found
 
 
@@ -93,6 +93,7 @@ def test_cvnet_locations(names: str, photo: str) -> None:
         assert (found[len(here) :, 3] == 1).all()
 
 
+@settings(deadline=None)
 @given(
     points=st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)), min_size=1, max_size=5),
     box=st.none() | st.tuples(*[st.floats(0, 40)] * 2, *[st.floats(60, 110)] * 2),

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -38,6 +38,7 @@ def rows(draw: st.DrawFn, width: Literal[16, 32]) -> ImageFeatures:
     return ImageFeatures(RECORD, local, pooled, draw(st.integers(0, 99_999)), 4, flag=flag)
 
 
+@settings(max_examples=40, deadline=None)
 @given(items=st.lists(rows(16), max_size=4))
 def test_float16_rows_come_back(items: list[ImageFeatures]) -> None:
     block = encode(items, ["x"] * len(items), META)
@@ -45,6 +46,7 @@ def test_float16_rows_come_back(items: list[ImageFeatures]) -> None:
     assert all(same(a, b) for a, b in zip(items, back, strict=True))
 
 
+@settings(max_examples=40, deadline=None)
 @given(items=st.lists(rows(32), max_size=4))
 def test_float32_rows_come_back(items: list[ImageFeatures]) -> None:
     meta = replace(META, codec="float32")
@@ -53,6 +55,7 @@ def test_float32_rows_come_back(items: list[ImageFeatures]) -> None:
     assert all(same(a, b) for a, b in zip(items, back, strict=True))
 
 
+@settings(max_examples=40, deadline=None)
 @given(items=st.lists(rows(32), min_size=1, max_size=3))
 def test_binary_keeps_signs_most_significant_first(items: list[ImageFeatures]) -> None:
     meta = replace(META, codec="binary")

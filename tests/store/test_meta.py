@@ -80,4 +80,4 @@ def test_row_bytes_forecast_the_file(kind: str, codec: str, tmp_path: Path) -> N
     store = make_store(tmp_path, 20, format=kind, codec=codec, topk=400, dim=128, shard_rows=20)
     stored = sum(summary.bytes for summary in store.summaries.values())
     payload = 20 * store.meta.row_bytes
-    assert payload <= stored <= payload + 40_000
+    assert payload <= stored <= payload * 1.02 + 60_000

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ames_ray.errors import StoreError
@@ -49,6 +49,7 @@ def expected(meta: StoreMeta, rows: list[int], count: int) -> tuple[AnyArray, Bo
     return values, valid
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.integers(0, 22), max_size=30), count=st.integers(1, TOPK))
 def test_rows_come_in_any_order_and_twice(store: Store, rows: list[int], count: int) -> None:
     batch = store.read(rows, count)
@@ -92,8 +93,10 @@ def test_pooled_and_ok(store: Store) -> None:
 
 def test_a_store_can_be_sent_to_another_process(store: Store) -> None:
     store.read([1], 2)
+    assert len(store.manifest) == 23
     again: Store = pickle.loads(pickle.dumps(store))
     assert np.array_equal(again.read([5, 1]).descriptors, store.read([5, 1]).descriptors)
+    assert len(list(again.features(4))) == 3
 
 
 def test_no_store_and_no_folder(tmp_path: Path) -> None:
