@@ -47,7 +47,7 @@ def disk(folder: Path, repeats: int = 5) -> None:
         "extraction",
         "disk",
         {
-            "what": f"a shard of {ROWS} × {TOPK} × {DIM} float16; fsync when writing, page cache when reading",
+            "what": f"a shard of {ROWS} × {TOPK} × {DIM} float16; writes fsync, reads hit the page cache",
             "gb_per_s": gigabytes,
             "write_ratio": _ratio(gigabytes, "write"),
             "read_ratio": _ratio(gigabytes, "read"),

@@ -11,6 +11,8 @@ for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    # A thread of Ray Data that outlives a run must not start another Ray.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
 }.items():
     _os.environ.setdefault(_name, _value)
 

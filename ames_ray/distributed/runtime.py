@@ -52,6 +52,7 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE_BYTES,
     }
+    _disable_logging(disabled=False)
     try:
         with _native_quiet(), _own_sigterm():
             where = {"address": address} if address else local
@@ -60,8 +61,18 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
         raise ResourceError(f"Ray at {address or 'this machine'} cannot be used: {error}") from None
     try:
         yield
+    except BaseException:
+        # Ray Data's threads are still at work, and complain at length when Ray ends under them.
+        _disable_logging(disabled=True)
+        raise
     finally:
         ray.shutdown()
+
+
+def _disable_logging(*, disabled: bool) -> None:
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "ray":
+            logging.getLogger(name).disabled = disabled
 
 
 @contextmanager

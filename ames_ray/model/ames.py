@@ -115,6 +115,8 @@ class Ames(nn.Module):
         Raises:
             StoreError: A shape does not fit.
         """
+        for descriptors in (src_local, tgt_local):
+            self.check_width(descriptors)
         query_visible = visible_from(src_mask, src_local, "query")
         gallery_visible = visible_from(tgt_mask, tgt_local, "gallery")
         query = self.image(self.project(blank(src_local, query_visible)), query_visible)

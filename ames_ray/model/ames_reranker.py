@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ames_ray.model.reranker import Precision, Reranker
     from ames_ray.types import FloatArray
 
-_TOKENS_PER_STEP = {"cpu": 4_000, "cuda": 400_000}
+_TOKENS_PER_STEP = {"cpu": 5_000, "cuda": 400_000}
 """Tokens that go through the network at once: on a CPU as many as its caches hold (benchmarks/scoring.py)."""
 _NOT_FINITE = "its descriptors or its query's hold NaN or infinity"
 _EXTRACT = "`ames-ray store verify` finds such rows; extract them again"

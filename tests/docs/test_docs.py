@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,5 +89,5 @@ def test_the_python_of_the_docs_runs(page: str, a_store: Path, monkeypatch: pyte
     for block in blocks:
         names: dict[str, object] = {}
         exec(block, names)
-        descriptors = names.get("descriptors", getattr(names.get("batch"), "descriptors", None))
-        assert getattr(descriptors, "shape", ())[-1] == 128
+        descriptors: Any = names["descriptors"] if "descriptors" in names else names["batch"]
+        assert getattr(descriptors, "descriptors", descriptors).shape[-1] == 128

@@ -41,6 +41,8 @@ def test_other_descriptors_are_refused(shape: tuple[int, ...]) -> None:
     model = random_model(PUBLISHED["dinov2_ames"])
     with pytest.raises(StoreError, match=r"the model takes \(images, descriptors, 768\) of dinov2"):
         model.project(torch.zeros(shape))
+    with pytest.raises(StoreError, match="the model takes"):
+        model(torch.zeros(1, 2, 768), torch.zeros(shape), None, torch.tensor([1]))
 
 
 @pytest.mark.parametrize("queries", [0, 2, 4])
