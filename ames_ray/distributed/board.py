@@ -11,6 +11,8 @@ from ames_ray.extraction.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ames_ray.errors import AmesError
+
 
 @dataclass(frozen=True, slots=True)
 class BoardState:
@@ -21,12 +23,14 @@ class BoardState:
         workers: Description of each worker that has started, by its name.
         in_hand: Rows that each open shard is working on.
         quiet: Seconds since a row was last finished.
+        error: What stopped a worker, or none.
     """
 
     progress: Progress
     workers: dict[str, str]
     in_hand: dict[int, tuple[int, ...]]
     quiet: float
+    error: AmesError | None = None
 
 
 @dataclass(slots=True)
@@ -37,6 +41,7 @@ class Board:
     workers: dict[str, str] = field(default_factory=dict)
     in_hand: dict[int, tuple[int, ...]] = field(default_factory=dict)
     last: float = field(default_factory=time.monotonic)
+    error: AmesError | None = None
 
     def enter(self, worker: str, description: str) -> None:
         """A worker is ready."""
@@ -52,7 +57,11 @@ class Board:
         else:
             self.in_hand.pop(shard, None)
 
+    def fail(self, error: AmesError) -> None:
+        """A worker could not go on; raised through Ray, the error would come out wrapped and logged."""
+        self.error = self.error or error
+
     def state(self) -> BoardState:
         """A copy for the driver."""
         quiet = time.monotonic() - self.last
-        return BoardState(self.progress, dict(self.workers), dict(self.in_hand), quiet)
+        return BoardState(self.progress, dict(self.workers), dict(self.in_hand), quiet, self.error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 import ray
@@ -149,14 +150,16 @@ def _run_tasks(
         num_gpus=pool.gpus,
     )
     began = None
-    for _ in ticking(dataset):
+    for _ in chain(ticking(dataset), (None,)):
         state = ray.get(board.state.remote())
         watcher.update(state)
+        if state.error is not None:
+            raise state.error
         if state.workers and began is None:
             began = time.monotonic()
         if state.workers and state.quiet > config.stall_timeout:
             raise _stalled(config, state)
-    return ray.get(board.state.remote()), time.monotonic() - (began or time.monotonic())
+    return state, time.monotonic() - (began or time.monotonic())
 
 
 def _stalled(config: ExtractConfig, state: BoardState) -> RunError:

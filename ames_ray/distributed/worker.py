@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -39,6 +38,7 @@ class ExtractWorker:
     def __init__(self, config: ExtractConfig, storage: Storage, meta: StoreMeta, board: ActorHandle) -> None:
         device, description = _settle(config)
         name = f"{os.uname().nodename}-{os.getpid()}"
+        self._board = board
         self._manifest = Manifest.read(storage, MANIFEST)
         self._extract = ShardExtractor(
             storage,
@@ -52,10 +52,13 @@ class ExtractWorker:
         board.enter.remote(name, f"{name}: {description}")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Compute the shard of the one task in the batch."""
+        """Compute the shard of the one task in the batch; an error goes to the board, and ends the run."""
         task = ShardTask(**json.loads(batch["task"][0]))
-        summary = self._extract(task, self._manifest.records(task.start, task.stop))
-        return {"summary": [json.dumps(asdict(summary))]}
+        try:
+            self._extract(task, self._manifest.records(task.start, task.stop))
+        except AmesError as error:
+            ray.get(self._board.fail.remote(error))
+        return {"shard": [task.shard]}
 
 
 def probe(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpec | AmesError:

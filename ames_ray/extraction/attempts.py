@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ames_ray.errors import RunError
+from ames_ray.store.guard import publish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,7 @@ class Diary:
         )
 
     def _write(self, entry: _Entry) -> None:
-        self._storage.publish(self._name, json.dumps(asdict(entry)).encode())
+        publish(self._storage, self._name, json.dumps(asdict(entry)).encode())
 
 
 def forget_all(storage: Storage) -> None:
