@@ -35,6 +35,8 @@ format: $(DEV) ## Rewrite the code in the project's style
 
 bench: $(DEV) ## Measure, and write benchmarks/results/
 	$(BIN)/python -m benchmarks.extraction
+	$(BIN)/python -m benchmarks.evaluation
+	$(BIN)/python -m benchmarks.scoring
 
 docs: $(DEV) ## Rewrite the pages that are generated from the code
 	$(BIN)/python docs/generate.py

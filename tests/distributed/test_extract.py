@@ -279,3 +279,22 @@ def test_a_missing_detector_file_is_an_error_not_no_detector(tmp_path: Path) -> 
     with pytest.raises(WeightsError, match="is published with a detector, and none was named"):
         extract(tmp_path / "photos", tmp_path / "store", "backbone=dinov2")
     assert not (tmp_path / "store" / "meta.json").exists()
+
+
+def test_hdf5_shards_hold_the_same_and_are_joined_in_one_file(tmp_path: Path) -> None:
+    import h5py
+
+    make_photos(tmp_path / "photos", 12)
+    extract(tmp_path / "photos", tmp_path / "parquet", "backbone=sift", "topk=20")
+    words = ("backbone=sift", "topk=20", "format=hdf5")
+    extract(tmp_path / "photos", tmp_path / "one", *words)
+    extract(tmp_path / "photos", tmp_path / "two", *words, "workers=2")
+    assert shard_hashes(tmp_path / "one") == shard_hashes(tmp_path / "two")
+    plain, other = Store.open(str(tmp_path / "parquet")), Store.open(str(tmp_path / "one"))
+    rows = [11, 0, 5, 5]
+    assert np.array_equal(plain.read(rows).descriptors, other.read(rows).descriptors)
+    assert np.array_equal(plain.pooled("global"), other.pooled("global"))
+    joined = list((tmp_path / "one").glob("*.hdf5"))
+    assert len(joined) == 1
+    with h5py.File(joined[0]) as file:
+        assert file["features"].shape[0] == 12
