@@ -86,6 +86,21 @@ VERBS = {
         f"{_CONFIG}.store:MergeConfig",
         f"{_CLI}.store:merge",
     ),
+    "neighbors": Verb(
+        "Find the nearest gallery images of every query by global descriptor.",
+        f"{_CONFIG}.retrieval:NeighborsConfig",
+        f"{_CLI}.retrieval:neighbors",
+    ),
+    "score": Verb(
+        "Score the pairs of a shortlist with a re-ranking network.",
+        f"{_CONFIG}.retrieval:ScoreConfig",
+        f"{_CLI}.retrieval:score",
+    ),
+    "evaluate": Verb(
+        "Measure mAP of a ranking, before and after re-ranking, for any sweep of settings.",
+        f"{_CONFIG}.retrieval:EvaluateConfig",
+        f"{_CLI}.retrieval:evaluate",
+    ),
     "samples": Verb(
         "Fetch real photos to try things on, from packages.",
         f"{_CONFIG}.demo:SamplesConfig",

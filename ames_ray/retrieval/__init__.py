@@ -1,0 +1,1 @@
+"""Search: the nearest images by global descriptor, the network's scores of them, their new order."""

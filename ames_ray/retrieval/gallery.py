@@ -1,0 +1,164 @@
+"""Several stores, one after another, as one gallery: `roxford5k` followed by its million distractors."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from ames_ray.errors import StoreError
+from ames_ray.store.reader import Store
+from ames_ray.store.shards import content_digest, open_shard
+from ames_ray.types import FeatureBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ames_ray.types import BoolArray, FloatArray, ImageRecord, IntArray
+
+_IGNORED = {"crop", "read", "topk", "location_convention"}
+"""Settings that change no descriptor: R1M keeps truncated pictures, queries are cropped, budgets differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Stores whose rows are counted on, so that row 4,993 of `roxford5k + r1m` is the first distractor.
+
+    Attributes:
+        stores: One or more, made with equal settings.
+
+    Raises:
+        StoreError: There is none, or they hold descriptors of different kinds.
+    """
+
+    stores: tuple[Store, ...]
+
+    def __post_init__(self) -> None:
+        if not self.stores:
+            raise StoreError("a gallery needs one store at least")
+        first = self.stores[0]
+        for other in self.stores[1:]:
+            lines = differences(first, other)
+            if first.meta.codec != other.meta.codec:
+                lines.append(f"codec is {first.meta.codec} and {other.meta.codec}")
+            if lines:
+                pair = f"{first.storage.uri} and {other.storage.uri}"
+                raise StoreError(
+                    f"{pair} do not make one gallery: {'; '.join(lines)}",
+                    "extract both with equal settings",
+                )
+
+    @classmethod
+    def open(cls, uris: Sequence[str]) -> Self:
+        """Open finished stores.
+
+        Raises:
+            StoreError: One is not there or not finished, or they differ in kind.
+        """
+        return cls(tuple(Store.open(uri) for uri in uris))
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @cached_property
+    def _starts(self) -> IntArray:
+        return np.cumsum([0, *(store.meta.rows for store in self.stores)])
+
+    @property
+    def uri(self) -> str:
+        """What messages call it."""
+        return " + ".join(store.storage.uri for store in self.stores)
+
+    @property
+    def manifest_digest(self) -> str:
+        """Digest of the image list; of several lists the SHA-256 over their digests, in order."""
+        digests = [store.meta.manifest_digest for store in self.stores]
+        return digests[0] if len(digests) == 1 else _sha256(*digests)
+
+    @property
+    def content_digest(self) -> str:
+        """SHA-256 over the content of all stores."""
+        return _sha256(*(content_digest(store.summaries) for store in self.stores))
+
+    @cached_property
+    def ok(self) -> BoolArray:
+        """(rows,) bool, False for a failed row."""
+        return np.concatenate([store.ok for store in self.stores])
+
+    @property
+    def topk(self) -> int:
+        """Most local descriptors that every store keeps of an image."""
+        return min(store.meta.topk for store in self.stores)
+
+    def records(self) -> Iterator[ImageRecord]:
+        """The lines of all image lists in order; their `row` counts within each list."""
+        for store in self.stores:
+            yield from store.manifest
+
+    def pooled(self, name: str, rows: int) -> Iterator[FloatArray]:
+        """A global descriptor of all rows in blocks of `rows`, the last one shorter: (rows, D) float32.
+
+        Raises:
+            StoreError: A store has no descriptor of that name, or is damaged.
+        """
+        waiting: list[FloatArray] = []
+        held = 0
+        for part in self._pooled_shards(name):
+            waiting.append(part)
+            held += len(part)
+            while held >= rows:
+                joined = np.concatenate(waiting)
+                yield joined[:rows]
+                waiting, held = [joined[rows:]], held - rows
+        if held:
+            yield np.concatenate(waiting)
+
+    def _pooled_shards(self, name: str) -> Iterator[FloatArray]:
+        for store in self.stores:
+            if name not in store.meta.pooled:
+                known = ", ".join(sorted(store.meta.pooled)) or "none"
+                raise StoreError(f"{store.storage.uri} has no global descriptor {name!r}; it has {known}")
+            store.require_all()
+            for shard in range(store.meta.shards):
+                with open_shard(store.storage, store.meta, shard) as file:
+                    yield np.asarray(file.column(name), np.float32)
+
+    def read(self, rows: Sequence[int] | IntArray, count: int) -> FeatureBatch:
+        """The strongest `count` descriptors of some rows, in the given order.
+
+        Raises:
+            StoreError: A row or the count is outside of the stores.
+        """
+        wanted = np.asarray(rows, np.int64)
+        if len(self.stores) == 1:
+            return self.stores[0].read(wanted, count)
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise StoreError(f"rows {wanted.min()} to {wanted.max()} were asked of {len(self)} in {self.uri}")
+        owners = np.searchsorted(self._starts, wanted, side="right") - 1
+        places = [np.flatnonzero(owners == number) for number in range(len(self.stores))]
+        parts = [
+            store.read(wanted[here] - start, count)
+            for store, here, start in zip(self.stores, places, self._starts, strict=False)
+        ]
+        descriptors = np.empty((len(wanted), *parts[0].descriptors.shape[1:]), parts[0].descriptors.dtype)
+        valid = np.empty((len(wanted), count), np.bool_)
+        for here, part in zip(places, parts, strict=True):
+            descriptors[here], valid[here] = part.descriptors, part.valid
+        return FeatureBatch(wanted, descriptors, valid)
+
+
+def differences(one: Store, other: Store) -> list[str]:
+    """Why descriptors of two stores cannot be compared, a line each."""
+    mine, theirs = ({**store.meta.settings, "dim": store.meta.dim} for store in (one, other))
+    return [
+        f"{key} is {mine.get(key, 'not set')} and {theirs.get(key, 'not set')}"
+        for key in sorted((mine.keys() | theirs.keys()) - _IGNORED)
+        if mine.get(key) != theirs.get(key)
+    ]
+
+
+def _sha256(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
