@@ -38,7 +38,6 @@ class ExtractWorker:
     def __init__(self, config: ExtractConfig, storage: Storage, meta: StoreMeta, board: ActorHandle) -> None:
         device, description = _settle(config)
         name = f"{os.uname().nodename}-{os.getpid()}"
-        self._config = config
         self._board = board
         self._manifest = Manifest.read(storage, MANIFEST)
         self._extract = ShardExtractor(
@@ -55,7 +54,6 @@ class ExtractWorker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Compute the shard of the one task in the batch; an error goes to the board, and ends the run."""
         task = ShardTask(**json.loads(batch["task"][0]))
-        _take_cores(self._config)
         try:
             self._extract(task, self._manifest.records(task.start, task.stop))
         except AmesError as error:
@@ -76,14 +74,13 @@ def probe(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpe
     for record in records:
         ready = prepare(record, extractor, read_options(config))
         if isinstance(ready, Prepared):
-            _take_cores(config)
             extractor.extract([ready])
             break
     return extractor.spec
 
 
 def _settle(config: ExtractConfig) -> tuple[str, str]:
-    """Choose the device of this process; returns it and a description."""
+    """Choose the device and the threads of this process; returns the device and a description."""
     import cv2
 
     # Pictures are decoded by our own threads; more inside OpenCV would only compete with them.
@@ -93,15 +90,8 @@ def _settle(config: ExtractConfig) -> tuple[str, str]:
     if config.backbone in CPU_ONLY:
         return "cpu", f"cpu{reserved}"
     device = choose_device(config.device, assigned)
+    import torch
+
+    # It holds for the calling thread: Ray Data builds the worker and calls it in one and the same.
+    torch.set_num_threads(max(1, int(config.cpus_per_worker)))
     return device, f"{device}{reserved}"
-
-
-def _take_cores(config: ExtractConfig) -> None:
-    """Give torch the CPUs that Ray reserved.
-
-    It holds for the calling thread alone, and Ray Data computes in another thread than it builds in.
-    """
-    if config.backbone not in CPU_ONLY:
-        import torch
-
-        torch.set_num_threads(max(1, int(config.cpus_per_worker)))
