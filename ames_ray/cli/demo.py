@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,9 +49,11 @@ def _spread(store: str) -> Iterator[ImageFeatures]:
     from ames_ray.store.reader import Store
 
     opened = Store.open(store)
-    good = [f for shard in range(opened.meta.shards) for f in opened.features(shard) if f.ok]
+    good = opened.ok.nonzero()[0]
     step = max(1, len(good) // _SHEET_PICTURES)
-    return islice(good[::step], _SHEET_PICTURES)
+    wanted = set(good[::step][:_SHEET_PICTURES].tolist())
+    for shard in range(opened.meta.shards):
+        yield from (features for features in opened.features(shard) if features.record.row in wanted)
 
 
 def _show_samples(report: SampleReport) -> None:

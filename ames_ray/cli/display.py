@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+from ames_ray.cli.bar import Bar
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from rich.console import Console
 
     from ames_ray.distributed.board import BoardState
 
 _LOG_SECONDS = 10.0
 
 
-class Display:
+class Display(Bar):
     """Shows a running extraction; a `Watcher`.
 
     Args:
@@ -25,30 +25,13 @@ class Display:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(file=sys.stderr)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
+        rate = TextColumn("{task.fields[rate]}")
+        super().__init__(console, TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate)
         self._task = self._bar.add_task("starting", rate="")
         self._rows = self._done = 0
         self._began: float | None = None
         self._workers: set[str] = set()
         self._logged = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def begin(self, rows: int, done: int) -> None:
         """Show how much there is to do."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from ames_ray.cli.bar import Bar
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from rich.console import Console
 
-class PairDisplay:
+
+class PairDisplay(Bar):
     """Shows how many pairs are scored; called with pairs done and pairs in all.
 
     Args:
@@ -21,28 +23,17 @@ class PairDisplay:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(file=sys.stderr)
-        self._bar = Progress(
-            TextColumn("pairs"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
+        super().__init__(
+            console, TextColumn("pairs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         )
         self._task = self._bar.add_task("pairs")
         self._done = 0
         self._began = time.monotonic()
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        super().__exit__(kind, error, trace)
         if kind is None and self._done:
             rate = self._done / max(time.monotonic() - self._began, 1e-9)
             self._console.print(f"{self._done:,} pairs, {rate:,.0f} pairs/s", highlight=False)

@@ -26,11 +26,11 @@ from ames_ray.extraction.attempts import forget_all
 from ames_ray.extraction.plan import make_plan, require_room
 from ames_ray.files import Storage, to_json
 from ames_ray.store.clear import clear
-from ames_ray.store.meta import JOB
+from ames_ray.store.meta import JOB, add_counts
 from ames_ray.store.writer import ShardTask, StoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from ames_ray.config.extract import ExtractConfig
     from ames_ray.datasets.manifest import Manifest
@@ -191,18 +191,10 @@ def _report(
         output=config.output,
         rows=sum(s.rows for s in summaries),
         computed=computed,
-        failed=_total(s.failed for s in summaries),
-        flagged=_total(s.flagged for s in summaries),
+        failed=add_counts(s.failed for s in summaries),
+        flagged=add_counts(s.flagged for s in summaries),
         stored_bytes=sum(s.bytes for s in summaries),
         seconds=seconds,
         limit=state.progress.limit() if computed else "",
         workers=tuple(sorted(state.workers.values())),
     )
-
-
-def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for count in counts:
-        for reason, number in count.items():
-            total[reason] = total.get(reason, 0) + number
-    return dict(sorted(total.items()))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from ames_ray.store.meta import add_counts
 
 if TYPE_CHECKING:
     from ames_ray.store.reader import Store
@@ -63,19 +64,14 @@ def describe_store(store: Store) -> StoreInfo:
     """Count what is there; a store opened with `allow_partial=True` may be unfinished."""
     meta = store.meta
     summaries = store.summaries.values()
-    failed: Counter[str] = Counter()
-    flagged: Counter[str] = Counter()
-    for summary in summaries:
-        failed.update(summary.failed)
-        flagged.update(summary.flagged)
     return StoreInfo(
         uri=store.storage.uri,
         finished=bool(store.card) and len(summaries) == meta.shards,
         rows=meta.rows,
         rows_done=sum(summary.rows for summary in summaries),
         rows_ok=sum(summary.ok for summary in summaries),
-        failed=dict(sorted(failed.items())),
-        flagged=dict(sorted(flagged.items())),
+        failed=add_counts(summary.failed for summary in summaries),
+        flagged=add_counts(summary.flagged for summary in summaries),
         shards=meta.shards,
         shards_done=len(summaries),
         shard_rows=meta.shard_rows,

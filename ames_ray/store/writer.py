@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from pyarrow.lib import ArrowException
 
 from ames_ray.datasets.manifest import Manifest
+from ames_ray.datasets.paths import relative
 from ames_ray.errors import AmesError, StoreError
 from ames_ray.files import Storage, sha256_file, to_json
 from ames_ray.store.admission import require_empty, require_same
@@ -93,7 +94,9 @@ class StoreWriter:
 
     def pending(self) -> list[ShardTask]:
         """Shards that do not count yet; rows that were there before the list grew are kept."""
-        marks = read_marks(self._storage)
+        return self._pending(read_marks(self._storage))
+
+    def _pending(self, marks: Mapping[int, ShardSummary]) -> list[ShardTask]:
         tasks = []
         for shard in range(self._meta.shards):
             start, stop = self._meta.shard_range(shard)
@@ -106,8 +109,8 @@ class StoreWriter:
 
     def retry_failed(self) -> list[ShardTask]:
         """Shards with failed rows, their good rows kept, and those that are pending."""
-        pending = {task.shard: task for task in self.pending()}
         marks = read_marks(self._storage)
+        pending = {task.shard: task for task in self._pending(marks)}
         tasks = []
         for shard in range(self._meta.shards):
             task = pending.get(shard)
@@ -135,7 +138,8 @@ class StoreWriter:
         Raises:
             StoreError: Shards are missing.
         """
-        if tasks := self.pending():
+        marks = read_marks(self._storage)
+        if tasks := self._pending(marks):
             raise StoreError(
                 f"{self._storage.uri} lacks {len(tasks)} of {self._meta.shards} shards, "
                 f"the first is {tasks[0].shard}",
@@ -143,7 +147,7 @@ class StoreWriter:
             )
         # Workers that were killed in this run left halves behind.
         self._storage.sweep()
-        summaries = self.summaries()
+        summaries = [marks[shard] for shard in range(self._meta.shards)]
         with publishing(self._storage, FAILED) as path:
             write_failed(path, self._storage, self._meta, summaries)
         if self._meta.format == "hdf5" and self._storage.local is not None:
@@ -236,7 +240,10 @@ class ShardWriter:
 
     def _flush(self) -> None:
         if self._waiting and self._file is not None:
-            uris = [_relative(item.record.uri, self._root) for item in self._waiting]
+            uris = [
+                relative(self._root, item.record.uri) if self._root else item.record.uri
+                for item in self._waiting
+            ]
             with self._guard():
                 self._file.append(self._waiting, uris)
             self._waiting = []
@@ -288,11 +295,3 @@ def _holds_list(storage: Storage, manifest: Manifest) -> bool:
 def _root(storage: Storage) -> str:
     """The folder that the list's paths start from; shards name files relative to it."""
     return Manifest.read(storage, MANIFEST).root if storage.exists(MANIFEST) else ""
-
-
-def _relative(uri: str, root: str) -> str:
-    # The address of an object store's folder may end in options, which each file's address repeats.
-    folder, mark, options = root.partition("?")
-    prefix, suffix = f"{folder.rstrip('/')}/", f"{mark}{options}"
-    inside = uri.startswith(prefix) and uri.endswith(suffix) and root
-    return uri[len(prefix) : len(uri) - len(suffix)] if inside else uri

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ames_ray.backbones.base import PictureBackbone
@@ -16,37 +17,28 @@ POISON = (1, 2, 3)
 
 def poisonable(weights: str | None = None) -> PictureBackbone:
     """The blank backbone, but some pictures kill it as a segmentation fault in a decoder would."""
-    plain = blank(weights)
-
-    def describe(pixels: Pixels) -> tuple[LocalFeatures, dict[str, FloatArray]]:
-        if tuple(int(v) for v in pixels[0, 0]) == POISON:
-            os._exit(9)
-        local, pooled = plain.describe(pixels)
-        return local, dict(pooled)
-
-    return replace(plain, describe=describe)
+    return _blank_after(lambda pixels: os._exit(9) if _poisonous(pixels) else None, weights)
 
 
 def slow(weights: str | None = None) -> PictureBackbone:
     """The blank backbone at five pictures a second, so that there is time to kill it."""
-    plain = blank(weights)
-
-    def describe(pixels: Pixels) -> tuple[LocalFeatures, dict[str, FloatArray]]:
-        time.sleep(0.2)
-        local, pooled = plain.describe(pixels)
-        return local, dict(pooled)
-
-    return replace(plain, describe=describe)
+    return _blank_after(lambda _: time.sleep(0.2), weights)
 
 
 def stalling(weights: str | None = None) -> PictureBackbone:
     """The blank backbone, but it never comes back from a picture that would kill the other one."""
+    return _blank_after(lambda pixels: time.sleep(3600) if _poisonous(pixels) else None, weights)
+
+
+def _poisonous(pixels: Pixels) -> bool:
+    return tuple(int(v) for v in pixels[0, 0]) == POISON
+
+
+def _blank_after(first: Callable[[Pixels], None], weights: str | None) -> PictureBackbone:
     plain = blank(weights)
 
-    def describe(pixels: Pixels) -> tuple[LocalFeatures, dict[str, FloatArray]]:
-        if tuple(int(v) for v in pixels[0, 0]) == POISON:
-            time.sleep(3600)
-        local, pooled = plain.describe(pixels)
-        return local, dict(pooled)
+    def describe(pixels: Pixels) -> tuple[LocalFeatures, Mapping[str, FloatArray]]:
+        first(pixels)
+        return plain.describe(pixels)
 
     return replace(plain, describe=describe)

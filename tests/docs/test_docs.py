@@ -10,13 +10,7 @@ import pytest
 from ames_ray.cli.main import main
 from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose
-from ames_ray.config.extract import ExtractConfig
-from ames_ray.config.options import dataset_options, extractor_options, read_options, store_meta
-from ames_ray.datasets.registry import build_manifest
-from ames_ray.descriptors.extractor import build_extractor
-from ames_ray.extraction.shard import ShardExtractor
-from ames_ray.files import Storage
-from ames_ray.store.writer import StoreWriter
+from tests.extract_here import extract_here
 from tests.photos import make_photos
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,19 +59,7 @@ def a_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `store/` in it, made of six pictures without Ray."""
     folder = tmp_path_factory.mktemp("docs")
     make_photos(folder / "photos", 6, size=200)
-    words = [f"images={folder / 'photos'}", f"output={folder / 'store'}", "backbone=sift"]
-    config = compose(ExtractConfig, words)
-    manifest = build_manifest(dataset_options(config))
-    extractor = build_extractor(extractor_options(config), "cpu")
-    meta = store_meta(config, manifest, extractor.spec)
-    storage = Storage.at(config.output)
-    writer = StoreWriter.open(storage, meta, manifest)
-    work = ShardExtractor(
-        storage, meta, extractor, read_options(config), batch_size=2, decode_threads=1, report=lambda *_: None
-    )
-    for task in writer.pending():
-        work(task, manifest.records(task.start, task.stop))
-    writer.finish({})
+    extract_here([f"images={folder / 'photos'}", f"output={folder / 'store'}", "backbone=sift"])
     return folder
 
 

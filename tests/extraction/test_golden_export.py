@@ -11,18 +11,16 @@ import pytest
 
 from ames_ray.config.compose import compose
 from ames_ray.config.extract import ExtractConfig
-from ames_ray.config.options import extractor_options, read_options, store_meta
+from ames_ray.config.options import extractor_options
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.descriptors.extractor import build_extractor
-from ames_ray.extraction.shard import ShardExtractor
-from ames_ray.files import Storage
 from ames_ray.store.convert import export_hdf5
 from ames_ray.store.reader import Store
-from ames_ray.store.writer import StoreWriter
 from ames_ray.types import AnyArray, ImageRecord
 from tests.descriptors import recipe
 from tests.descriptors.photos import BOXES, PHOTOS, read
 from tests.descriptors.test_golden import NETWORKS, TOPK, close, golden, match
+from tests.extract_here import fill_store
 
 
 def manifest(name: str) -> Manifest:
@@ -58,22 +56,9 @@ def test_the_exported_file_is_the_authors(
     extractor = build_extractor(extractor_options(config), "cpu")
     for name in (size, f"query_{size}"):
         listed = manifest(name)
-        storage = Storage.at(tmp_path / name)
-        meta = store_meta(config, listed, extractor.spec)
-        writer = StoreWriter.open(storage, meta, listed)
-        work = ShardExtractor(
-            storage,
-            meta,
-            extractor,
-            read_options(config),
-            batch_size=2,
-            decode_threads=1,
-            report=lambda *_: None,
-        )
-        for task in writer.pending():
-            work(task, listed.records(task.start, task.stop))
-        writer.finish({})
-        export_hdf5(Store.open(storage.uri), str(tmp_path / f"{name}_local.hdf5"))
+        output = str(tmp_path / name)
+        fill_store(config.model_copy(update={"output": output}), listed, extractor)
+        export_hdf5(Store.open(output), str(tmp_path / f"{name}_local.hdf5"))
         with h5py.File(tmp_path / f"{name}_local.hdf5") as file:
             blocks = file["features"][:]
         for record in listed:

@@ -6,14 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from ames_ray.config.compose import compose
-from ames_ray.config.extract import ExtractConfig
-from ames_ray.config.options import dataset_options, extractor_options, read_options, store_meta
-from ames_ray.datasets.registry import build_manifest
-from ames_ray.descriptors.extractor import build_extractor
-from ames_ray.extraction.shard import ShardExtractor
-from ames_ray.files import Storage
-from ames_ray.store.writer import StoreWriter
+from tests.extract_here import extract_here
 from tests.photos import make_photos
 
 GALLERY, QUERIES, DISTRACTORS = 14, 3, 5
@@ -33,22 +26,6 @@ def make_data_root(root: Path) -> None:
     (root / "roxford5k" / "gnd_roxford5k.pkl").write_bytes(pickle.dumps(content))
     lines = [f"photo{n}.jpg" for n in range(100, 100 + DISTRACTORS)]
     (root / "revisitop1m" / "revisitop1m.txt").write_text("\n".join(lines) + "\n")
-
-
-def extract_here(words: list[str]) -> None:
-    """`ames-ray extract` in this process."""
-    config = compose(ExtractConfig, words)
-    manifest = build_manifest(dataset_options(config))
-    extractor = build_extractor(extractor_options(config), "cpu")
-    meta = store_meta(config, manifest, extractor.spec)
-    storage = Storage.at(config.output)
-    writer = StoreWriter.open(storage, meta, manifest)
-    work = ShardExtractor(
-        storage, meta, extractor, read_options(config), batch_size=2, decode_threads=1, report=lambda *_: None
-    )
-    for task in writer.pending():
-        work(task, manifest.records(task.start, task.stop))
-    writer.finish({})
 
 
 def make_stores(root: Path, output: Path) -> None:
