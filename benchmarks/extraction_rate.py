@@ -70,8 +70,8 @@ def dinov2(folder: Path, count: int = 504, repeats: int = 2) -> None:
         "backbone=dinov2",
         f"weights={weights}",
         "detector=none",
-        "imsize=224",
-        "topk=200",
+        f"imsize={SIDE}",
+        "topk=100",
         "shard_rows=56",
     ]
     words += ["workers=1", f"cpus_per_worker={CORES}", "batch_size=8"]

@@ -22,7 +22,7 @@ class BoardState:
         progress: Sum over all workers.
         workers: Description of each worker that has started, by its name.
         in_hand: Rows that each open shard is working on.
-        quiet: Seconds since a row was last finished.
+        quiet: Seconds since a row was last finished, or a worker became ready.
         error: What stopped a worker, or none.
     """
 
@@ -44,8 +44,9 @@ class Board:
     error: AmesError | None = None
 
     def enter(self, worker: str, description: str) -> None:
-        """A worker is ready."""
+        """A worker is ready; the time it took to start is no silence."""
         self.workers[worker] = description
+        self.last = time.monotonic()
 
     def post(self, shard: int, rows: Sequence[int], step: Progress) -> None:
         """A worker took up `rows` of a shard (none: the shard is done) and finished a step."""

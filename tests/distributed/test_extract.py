@@ -206,7 +206,7 @@ def test_a_stall_names_the_rows_and_resumes(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     make_photos(photos, 9)
     poison(photos / "photo7.png")
-    words = ("backbone=tests.distributed.backbones:stalling", "topk=4", "batch_size=1")
+    words = ("backbone=tests.distributed.backbones:stalling", "topk=4", "batch_size=1", "workers=1")
     with pytest.raises(RunError, match=r"no image was finished for 4 s; in hand: shard 1"):
         extract(photos, tmp_path / "store", *words, "stall_timeout=4")
     make_photos(photos, 1, first=100)
