@@ -16,7 +16,7 @@ LAYERS = [
     {"images", "datasets", "store", "evaluation", "downloads"},
     {"backbones"},
     {"descriptors", "model"},
-    {"extraction", "retrieval"},
+    {"extraction", "retrieval", "training", "tuning"},
     {"config"},
     {"distributed"},
     {"report", "samples"},
