@@ -27,7 +27,9 @@ def overview(verbs: Mapping[str, Verb]) -> str:
             "",
             *lines,
             "",
-            "`ames-ray VERB --help` shows the settings of a verb with examples.",
+            "`ames-ray VERB --help` shows the settings of a verb with examples,",
+            "`ames-ray config VERB key=value …` what they resolve to, without running anything,",
+            "`ames-ray completion bash|zsh|fish` prints a script for your shell.",
             "Start with:  ames-ray demo",
         ]
     )

@@ -38,17 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    if not words or words[0] in {"-h", "--help", "help"}:
-        print(overview(VERBS))  # noqa: T201
-        return 0
-    if words[0] == "--version":
-        print(f"ames-ray {ames_ray.__version__}")  # noqa: T201
+    said = _said(words)
+    if said is not None:
+        print(said)  # noqa: T201
         return 0
     name, rest = _split(words)
     verb = VERBS[name]
-    if {"-h", "--help"} & set(rest):
-        print(page(name, verb))  # noqa: T201
-        return 0
     from ames_ray.config.compose import compose
 
     config = compose(verb.load_config(), rest)
@@ -56,6 +51,31 @@ def _run(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     verb.load_function()(config)
     return 0
+
+
+def _said(words: list[str]) -> str | None:
+    """The text that was asked for, or none where a verb is to run."""
+    if not words or words[0] in {"-h", "--help", "help"}:
+        return overview(VERBS)
+    if words[0] == "--version":
+        return f"ames-ray {ames_ray.__version__}"
+    if words[0] == "completion":
+        from ames_ray.cli.completion import completion
+
+        return completion(" ".join(words[1:]), VERBS)
+    explain = words[0] == "config"
+    if explain and not words[1:]:
+        raise ConfigError(
+            "'config' needs a verb", "for example: ames-ray config extract images=photos/ output=store/"
+        )
+    name, rest = _split(words[1:] if explain else words)
+    if {"-h", "--help"} & set(rest):
+        return page(name, VERBS[name])
+    if explain:
+        from ames_ray.config.compose import compose
+
+        return compose(VERBS[name].load_config(), rest).as_yaml()
+    return None
 
 
 def _split(words: list[str]) -> tuple[str, list[str]]:

@@ -25,3 +25,9 @@ class JobConfig(BaseModel):
     def setting_names(cls) -> frozenset[str]:
         """Names of all settings."""
         return frozenset(cls.model_fields)
+
+    def as_yaml(self) -> str:
+        """All settings with their values, resolved and checked, in the order of the help."""
+        import yaml
+
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

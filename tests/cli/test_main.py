@@ -69,3 +69,23 @@ def test_errors_are_one_message_and_exit_code_2(
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("ames-ray ")
+
+
+def test_config_says_what_the_words_resolve_to(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import yaml
+
+    words = [
+        "extract",
+        f"images={tmp_path}",
+        f"output={tmp_path / 'store'}",
+        "backbone=dinov2",
+        "detector=none",
+    ]
+    assert main(["config", *words, "topk=50"]) == 0
+    values = yaml.safe_load(capsys.readouterr().out)
+    assert (values["backbone"], values["topk"], values["imsize"]) == ("dinov2", 50, 770)
+    assert not (tmp_path / "store").exists()
+    assert main(["config"]) == 2
+    assert "needs a verb" in capsys.readouterr().err
+    assert main(["config", "extract", "imges=x"]) == 2
+    assert "images" in capsys.readouterr().err
