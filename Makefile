@@ -38,8 +38,10 @@ bench: $(DEV) ## Measure, and write benchmarks/results/
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.scoring
 
-docs: $(DEV) ## Rewrite the pages that are generated from the code
+docs: $(DEV) ## Rewrite the reference from the code, and build the pages
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
 
 constraints: $(DEV) ## Write the installed versions to constraints.txt
 	(head -1 constraints.txt; $(PIP) freeze --exclude-editable | sed "s,+cpu$$,,") > constraints.new && mv constraints.new constraints.txt
