@@ -2,26 +2,28 @@
 
 A `Storage` is a folder. Everything that ames-ray publishes goes through `Storage.publish`: a unique
 temporary name, fsync, rename locally; one whole put remotely. `Storage.own` lets one run at a time write.
+
+A remote address may carry options, `s3://bucket/store?endpoint_override=host:9000&scheme=http`; without them
+S3 follows AWS_ENDPOINT_URL and the other variables of its own tools.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import tempfile
-import threading
-import time
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from ames_ray.errors import StoreError
+from ames_ray.errors import StoreError, UnsafeFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-"
 OWNER = ".owner.json"
-_BEAT_SECONDS = 20.0
-_STALE_SECONDS = 90.0
+_CHUNK = 8 << 20
+_CREDENTIALS = re.compile(r"\w+://[^/@]*:[^/@]*@")
+_OBJECT_STORES = {"s3", "gcs", "abfs"}
+"""File systems whose folders are only the beginnings of names."""
 
 
 def sha256_file(path: Path | str) -> str:
@@ -66,14 +70,25 @@ class Storage:
 
     @classmethod
     def at(cls, uri: str | Path) -> Self:
-        """The folder at a local path or a `scheme://` address; it need not exist yet."""
+        """The folder at a local path or a `scheme://` address; it need not exist yet.
+
+        Raises:
+            StoreError: The address is malformed, or its file system cannot be used.
+            UnsafeFileError: The address carries a password.
+        """
         text = str(uri)
         if not is_remote(text):
             path = str(Path(text.removeprefix("file://")).expanduser().absolute())
             return cls(path, None, path)
+        if _CREDENTIALS.match(text):
+            raise UnsafeFileError(
+                f"the address of {text.rpartition('@')[2]} carries a password, which logs would show",
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role",
+            )
         from pyarrow.fs import FileSystem
 
-        filesystem, root = FileSystem.from_uri(text)
+        with _remote(text):
+            filesystem, root = FileSystem.from_uri(_with_single_puts(text))
         return cls(root.rstrip("/"), filesystem, text.rstrip("/"))
 
     @property
@@ -83,7 +98,12 @@ class Storage:
 
     def child(self, name: str) -> Storage:
         """A folder below this one."""
-        return Storage(f"{self.root}/{name}", self.filesystem, f"{self.uri}/{name}")
+        return Storage(f"{self.root}/{name}", self.filesystem, self.address(name))
+
+    def address(self, name: str) -> str:
+        """How a user names a file or folder below this one."""
+        where, mark, options = self.uri.partition("?") if self.filesystem else (self.uri, "", "")
+        return f"{where.rstrip('/')}/{name}{mark}{options}"
 
     def path(self, name: str) -> str:
         """Path of a file below this folder, as its file system names it."""
@@ -94,7 +114,8 @@ class Storage:
         if self.filesystem is None:
             path = Path(self.path(name))
             return path.stat().st_size if path.is_file() else None
-        info = self.filesystem.get_file_info(self.path(name))
+        with _remote(self.uri):
+            info = self.filesystem.get_file_info(self.path(name))
         return int(info.size) if info.is_file else None
 
     def exists(self, name: str) -> bool:
@@ -110,7 +131,8 @@ class Storage:
         else:
             from pyarrow.fs import FileSelector
 
-            infos = self.filesystem.get_file_info(FileSelector(where, allow_not_found=True))
+            with _remote(self.uri):
+                infos = self.filesystem.get_file_info(FileSelector(where, allow_not_found=True))
             found = [i.base_name for i in infos if i.is_file]
         return sorted(n for n in found if TEMPORARY not in n and n != OWNER)
 
@@ -120,25 +142,28 @@ class Storage:
         Raises:
             StoreError: There is no such file.
         """
-        if not self.exists(name):
-            raise StoreError(f"{self.uri}/{name} does not exist")
-        with self.open(name) as handle:
-            data: bytes = handle.read()
-            return data
+        try:
+            with self.open(name) as handle:
+                data: bytes = handle.read()
+                return data
+        except (FileNotFoundError, IsADirectoryError):
+            raise StoreError(f"{self.address(name)} does not exist") from None
 
     def open(self, name: str) -> IO[bytes]:
         """Open a published file for reading, with random access."""
         if self.filesystem is None:
             return Path(self.path(name)).open("rb")
-        handle: IO[bytes] = self.filesystem.open_input_file(self.path(name))
-        return handle
+        with _remote(self.uri):
+            handle: IO[bytes] = self.filesystem.open_input_file(self.path(name))
+            return handle
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""
         if self.filesystem is None:
             Path(self.path(name)).unlink(missing_ok=True)
         elif self.exists(name):
-            self.filesystem.delete_file(self.path(name))
+            with _remote(self.uri):
+                self.filesystem.delete_file(self.path(name))
 
     def publish(self, name: str, data: bytes) -> None:
         """Make `data` appear under `name`, whole or not at all."""
@@ -167,9 +192,9 @@ class Storage:
         with tempfile.TemporaryDirectory(prefix="ames-ray-") as folder:
             temporary = Path(folder) / Path(name).name
             yield temporary
-            self.filesystem.create_dir(str(Path(self.path(name)).parent), recursive=True)
-            with temporary.open("rb") as source, self.filesystem.open_output_stream(self.path(name)) as sink:
-                shutil.copyfileobj(source, sink, 8 << 20)
+            # In a thread, where no interrupt arrives: a stream that is closed half way publishes what it has.
+            with _remote(self.uri), ThreadPoolExecutor(1) as uploading:
+                uploading.submit(_put, self.filesystem, temporary, self.path(name)).result()
 
     def sweep(self) -> list[str]:
         """Delete temporary files that killed runs left here or below; returns their names."""
@@ -199,10 +224,15 @@ class Storage:
         Raises:
             StoreError: Another run owns the folder.
         """
-        here = {"host": socket.gethostname(), "pid": os.getpid()}
-        claim = {**here, "run": secrets.token_hex(4), "does": purpose}
-        owned = _own_local(self, claim) if self.filesystem is None else _own_remote(self, claim)
-        with owned:
+        from ames_ray.ownership import own_local, own_remote
+
+        claim = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "run": secrets.token_hex(4),
+            "does": purpose,
+        }
+        with own_local(self, claim) if self.filesystem is None else own_remote(self, claim):
             yield
 
 
@@ -214,69 +244,30 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _refuse(storage: Storage, holder: dict[str, Any]) -> StoreError:
-    who = f"{holder.get('does', 'another run')} (pid {holder.get('pid', '?')} on {holder.get('host', '?')})"
-    return StoreError(
-        f"{storage.uri} is being written by {who}",
-        "wait for it or stop it; its place is freed as soon as it ends, also when it is killed",
-    )
+def _put(filesystem: FileSystem, source: Path, target: str) -> None:
+    if filesystem.type_name not in _OBJECT_STORES:
+        filesystem.create_dir(str(Path(target).parent), recursive=True)
+    # Not by pyarrow's copy_files, which lets a failed upload pass for a good one.
+    with source.open("rb") as content, filesystem.open_output_stream(target) as sink:
+        shutil.copyfileobj(content, sink, _CHUNK)
+
+
+def _with_single_puts(uri: str) -> str:
+    """The address with the option that makes small files one request each, which pyarrow has for S3."""
+    if not uri.startswith("s3://") or "allow_delayed_open=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
 
 
 @contextmanager
-def _own_local(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
-    # The kernel drops an flock when its process dies, so a killed owner needs no clean-up.
-    path = Path(storage.path(OWNER))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path, storage) as handle:
-        handle.truncate(0)
-        handle.write(to_json(claim))
-        handle.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _locked(path: Path, storage: Storage) -> IO[bytes]:
-    while True:
-        handle = path.open("a+b")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with handle:
-                handle.seek(0)
-                content = handle.read()
-            holder = {}
-            with suppress(ValueError):
-                holder = json.loads(content)
-            raise _refuse(storage, holder) from None
-        # The last owner may have removed the file between our opening and locking it.
-        if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
-            return handle
-        handle.close()
-
-
-@contextmanager
-def _own_remote(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
-    # Object stores have no locks: a heartbeat tells a living owner from a dead one.
-    if storage.exists(OWNER):
-        holder = json.loads(storage.read(OWNER))
-        if time.time() - float(holder.get("beat", 0)) < _STALE_SECONDS:
-            raise _refuse(storage, holder)
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(_BEAT_SECONDS):
-            storage.publish(OWNER, to_json(claim | {"beat": time.time()}))
-
-    storage.publish(OWNER, to_json(claim | {"beat": time.time()}))
-    if json.loads(storage.read(OWNER)).get("run") != claim["run"]:
-        raise _refuse(storage, {})
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
+def _remote(uri: str) -> Iterator[None]:
+    """Turn what a file system reports of its network, rights and names into a `StoreError`."""
     try:
         yield
-    finally:
-        ended.set()
-        thread.join()
-        storage.delete(OWNER)
+    except (FileNotFoundError, IsADirectoryError):
+        raise
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{uri} cannot be used: {str(error).strip() or type(error).__name__}",
+            "check the bucket's name, its region, your credentials and AWS_ENDPOINT_URL",
+        ) from error

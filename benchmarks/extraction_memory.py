@@ -43,10 +43,14 @@ def _run(folder: Path, listed: Path, count: int) -> dict[str, Any]:
         "backbone=blank",
         f"workers={CORES}",
     ]
-    words += [f"output={folder / f'store{count}'}"]
+    return watch(["extract", *words, f"output={folder / f'store{count}'}"])
+
+
+def watch(words: list[str]) -> dict[str, Any]:
+    """Run `ames-ray` with these words; peak resident memory of driver and workers, and seconds in all."""
     began = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-m", "ames_ray.cli.main", "extract", *words],
+        [sys.executable, "-m", "ames_ray.cli.main", *words],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -57,7 +61,7 @@ def _run(folder: Path, listed: Path, count: int) -> dict[str, Any]:
         driver.wait()
         sampler.join()
     if driver.returncode:
-        raise SystemExit(f"the run over {count} rows failed")
+        raise SystemExit(f"ames-ray {' '.join(words)} failed")
     return {
         "driver_mb": round(peak.driver / 1e6),
         "worker_mb": round(peak.worker / 1e6),

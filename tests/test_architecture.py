@@ -12,14 +12,16 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ames_ray"
 
 LAYERS = [
-    {"types", "errors", "files", "card"},
+    {"types", "errors", "files", "ownership", "card"},
     {"images", "datasets", "store", "evaluation", "downloads"},
     {"backbones"},
     {"descriptors", "model"},
-    {"extraction", "retrieval", "training", "tuning"},
-    {"config"},
+    {"extraction", "retrieval"},
+    {"training", "tuning"},
+    {"config", "search"},
     {"distributed"},
     {"report", "samples"},
+    {"service"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -6,6 +6,7 @@ import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ames_ray.backbones.base import NetworkBackbone
 from ames_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ BACKBONES = {
     "blank": f"{_HERE}.blank:blank",
 }
 """Name to "module:function"; the function takes what `weights=` says, or none, and reads no weights yet."""
+
+_WITHOUT_TORCH = frozenset({"sift", "blank"})
+"""Names of picture backbones: to ask the others would import torch."""
 
 HUGGING_FACE = "hf:"
 """What follows this prefix is a Hugging Face id or a folder."""
@@ -58,6 +62,15 @@ def find_backbone(name: str, weights: str | None = None) -> Backbone:
             f"there is no backbone '{name}'", f"did you mean {close[0]}? {known}" if close else known
         )
     return _load(BACKBONES.get(name, name))(weights)
+
+
+def uses_network(name: str, weights: str | None = None) -> bool:
+    """Whether a GPU helps a backbone; arguments and errors are those of `find_backbone`."""
+    if name in _WITHOUT_TORCH:
+        return False
+    if name in BACKBONES or name.startswith(HUGGING_FACE):
+        return True
+    return isinstance(find_backbone(name, weights), NetworkBackbone)
 
 
 def _load(name: str) -> Callable[[str | None], Backbone]:

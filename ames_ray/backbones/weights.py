@@ -11,7 +11,7 @@ import hashlib
 import logging
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREFIXES = ("module.", "encoder_q.")
-"""Put in front of every name by `DataParallel` and by momentum contrast."""
+PREFIXES = ("module.", "encoder_q.", "_orig_mod.")
+"""Put in front of every name by `DataParallel`, by momentum contrast and by `torch.compile`."""
 _NAMED = 3
 # Plain values that training scripts store beside the weights; none of them runs code when it is rebuilt.
 _INERT: list[Any] = [
@@ -148,6 +148,15 @@ def require_matched(
     raise WeightsError("; ".join(parts), hint)
 
 
+def unsafe_types(file: Path | IO[bytes]) -> list[str]:
+    """Names of the types in a torch file that the safe reader refuses; empty where it holds none."""
+    try:
+        with torch.serialization.safe_globals(_INERT):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+        return []
+
+
 def sha256_files(files: Sequence[Path]) -> str:
     """SHA-256 of a file; of several, that of the lines "hash  name" that `sha256sum` prints for them."""
     hashes = [sha256_file(file) for file in files]
@@ -191,7 +200,7 @@ def _read_torch(path: Path) -> Any:
         with torch.serialization.safe_globals(_INERT):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        types = _unsafe_types(path)
+        types = unsafe_types(path)
         if not types:
             raise WeightsError(f"{path} is no torch weights file: {_first_line(error)}") from None
         raise UnsafeFileError(
@@ -201,15 +210,6 @@ def _read_torch(path: Path) -> Any:
         ) from None
     except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
         raise WeightsError(f"{path} cannot be read as weights: {_first_line(error)}") from None
-
-
-def _unsafe_types(path: Path) -> list[str]:
-    """Names of the types in a torch file that the safe reader refuses; empty where it holds none."""
-    try:
-        with torch.serialization.safe_globals(_INERT):
-            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
-        return []
 
 
 def _first_line(error: BaseException) -> str:

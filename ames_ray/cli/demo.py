@@ -25,8 +25,27 @@ _SHEET_PICTURES = 12
 
 
 def samples(config: SamplesConfig) -> None:
-    """Put real photos into a folder and say where they come from."""
-    _show_samples(build_samples(Path(config.output), config.source))
+    """Put real photos, or a benchmark made of them, into a folder and say where they come from."""
+    if config.set == "landmarks_mini":
+        _landmarks_mini(config)
+    else:
+        _show_samples(build_samples(Path(config.output), config.source))
+
+
+def _landmarks_mini(config: SamplesConfig) -> None:
+    from rich.console import Console
+
+    from ames_ray.samples.landmarks_mini import build_landmarks_mini
+
+    with Console(stderr=True).status("photos from Debian packages") as status:
+        index, _ = build_landmarks_mini(
+            Path(config.output),
+            seeds=config.seeds,
+            train_views=config.train_views,
+            report=lambda done: status.update(f"{done:,} pictures"),
+        )
+    pictures = {name: f"{count:,} pictures" for name, count in index["pictures"].items()}
+    facts("landmarks_mini", {"from": index["source"], **pictures, "card": f"{config.output}/README.md"})
 
 
 def demo(config: DemoConfig) -> None:

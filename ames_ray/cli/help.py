@@ -56,7 +56,7 @@ def page(name: str, verb: Verb) -> str:
 
 def _usage(job: type[JobConfig]) -> str:
     required = [key for key, field in job.model_fields.items() if field.is_required()]
-    words = [key.upper() if key == job.positional else f"{key}=…" for key in required]
+    words = [key.upper() if key in job.positional else f"{key}=…" for key in required]
     return " ".join([*words, "[key=value …]"])
 
 

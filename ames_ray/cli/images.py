@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 from ames_ray.cli.display import Display, duration
 from ames_ray.cli.tables import counts, facts
 from ames_ray.config.extract import ExtractConfig
-from ames_ray.config.options import dataset_options, extractor_options, store_meta
+from ames_ray.config.options import dataset_options, planned_spec, store_meta
+from ames_ray.datasets.continued import continued
+from ames_ray.datasets.manifest import Manifest
 from ames_ray.datasets.registry import build_manifest
 from ames_ray.errors import FailedRowsError, StoreError
 from ames_ray.extraction.plan import cheaper, make_plan, require_room, size
 from ames_ray.files import Storage
-from ames_ray.store.meta import JOB
+from ames_ray.store.meta import JOB, MANIFEST
+from ames_ray.store.removed import write_removed
 
 if TYPE_CHECKING:
     from ames_ray.config.extract import CheckConfig, PlanConfig
     from ames_ray.config.store import RetryConfig
-    from ames_ray.datasets.manifest import Manifest
     from ames_ray.distributed.extract import ExtractReport
 
 
@@ -63,10 +65,8 @@ def check(config: CheckConfig) -> None:
 
 def plan(config: PlanConfig) -> None:
     """Print the size of the store that an extraction would make; an error where it cannot fit."""
-    from ames_ray.descriptors.extractor import static_spec
-
     manifest = build_manifest(dataset_options(config))
-    meta = store_meta(config, manifest, static_spec(extractor_options(config)))
+    meta = store_meta(config, manifest, planned_spec(config))
     storage = Storage.at(config.output)
     found = make_plan(meta, storage, meta.rows)
     free = "unknown (object store)" if found.free_bytes is None else size(found.free_bytes)
@@ -89,7 +89,15 @@ def extract(config: ExtractConfig) -> None:
     manifest = build_manifest(dataset_options(config))
     for note in manifest.notes:
         print(note, file=sys.stderr)  # noqa: T201
-    show(run(config, manifest))
+    storage = Storage.at(config.output)
+    if config.dataset != "folder" or config.overwrite or not storage.exists(MANIFEST):
+        show(run(config, manifest))
+        return
+    # A folder has no order that a new photo could not disturb: known photos keep their rows.
+    found = continued(Manifest.read(storage, MANIFEST), manifest)
+    report = run(config, found.manifest)
+    write_removed(storage, found.removed)
+    show(report, removed=len(found.removed))
 
 
 def retry(config: RetryConfig) -> None:
@@ -117,13 +125,14 @@ def run(config: ExtractConfig, manifest: Manifest, *, retry: bool = False) -> Ex
         return distributed.run(config, manifest, display, retry=retry)
 
 
-def show(report: ExtractReport) -> None:
+def show(report: ExtractReport, removed: int = 0) -> None:
     """Print the table of what was written and where."""
     failed = sum(report.failed.values())
     rows = {
         "images": f"{report.rows:,}, {failed:,} of them failed",
         **counts(report.failed),
         **counts(report.flagged, "kept, but"),
+        **({"removed": f"{removed:,}, not found any more; their rows stay"} if removed else {}),
         "store": report.output,
         "bytes": f"{size(report.stored_bytes)}, {size(report.stored_bytes / max(1, report.rows))} an image",
     }

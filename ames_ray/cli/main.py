@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -17,24 +18,31 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _INTERRUPTED = 130
+_NOBODY_READS = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `ames-ray` with these words (default: the command line); returns the exit code.
 
     0: done. 1: a bug. 2: a setting, a file or the machine is not as needed. 3: done, but rows failed and
-    the caller wanted to know. 130: interrupted; what is finished is kept.
+    the caller wanted to know. 130: interrupted; what is finished is kept. 141: nobody reads the output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(words)
+        code = _run(words)
+        sys.stdout.flush()
     except AmesError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except BrokenPipeError:
+        # `ames-ray … | head`; the interpreter would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NOBODY_READS
     except KeyboardInterrupt:
         message = "interrupted: what is finished is kept, the same command goes on from there"
         print(message, file=sys.stderr)  # noqa: T201
         return _INTERRUPTED
+    return code
 
 
 def _run(words: list[str]) -> int:

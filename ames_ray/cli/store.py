@@ -1,10 +1,13 @@
-"""The verbs that work on stores: info, verify, export, import, merge."""
+"""The verbs that work on stores: info, verify, export, import, merge, project."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from ames_ray.cli.bar import Bar
 from ames_ray.cli.tables import counts, facts
 from ames_ray.config.options import list_of
 from ames_ray.datasets.registry import build_manifest
@@ -14,7 +17,34 @@ from ames_ray.store.info import describe_store
 from ames_ray.store.reader import Store
 
 if TYPE_CHECKING:
-    from ames_ray.config.store import ExportConfig, ImportConfig, InfoConfig, MergeConfig, VerifyConfig
+    from rich.console import Console
+
+    from ames_ray.config.store import (
+        ExportConfig,
+        ImportConfig,
+        InfoConfig,
+        MergeConfig,
+        ProjectJob,
+        VerifyConfig,
+    )
+
+
+class ProjectDisplay(Bar):
+    """Shows how many rows are projected; called with rows done and rows in all.
+
+    Args:
+        console: Where to show it; stderr by default, so that results alone go to stdout.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(
+            console, TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        )
+        self._task = self._bar.add_task("rows")
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show what is done."""
+        self._bar.update(self._task, completed=done, total=total)
 
 
 def info(config: InfoConfig) -> None:
@@ -60,6 +90,21 @@ def merge(config: MergeConfig) -> None:
     from ames_ray.store.merge import merge as merge_stores
 
     _show(merge_stores([Store.open(uri) for uri in config.stores], config.output))
+
+
+def project(config: ProjectJob) -> None:
+    """Make a store of projected descriptors."""
+    from ames_ray.retrieval.project import LoadReranker, project_store
+
+    load = LoadReranker(config.reranker, config.model)
+    hire = None
+    if config.workers or config.address:
+        from ames_ray.distributed.crew import cluster
+
+        hire = cluster(config.address, config.workers, 1)
+    with ProjectDisplay() as display:
+        made = project_store(Store.open(config.source), load, config.out, hire=hire, report=display)
+    _show(made)
 
 
 def _show(store: Store) -> None:

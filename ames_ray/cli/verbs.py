@@ -86,20 +86,70 @@ VERBS = {
         f"{_CONFIG}.store:MergeConfig",
         f"{_CLI}.store:merge",
     ),
+    "store project": Verb(
+        "Turn raw descriptors into what a database stores: 128 numbers or bits each.",
+        f"{_CONFIG}.store:ProjectConfig",
+        f"{_CLI}.store:project",
+    ),
     "neighbors": Verb(
         "Find the nearest gallery images of every query by global descriptor.",
         f"{_CONFIG}.retrieval:NeighborsConfig",
-        f"{_CLI}.retrieval:neighbors",
+        f"{_CLI}.neighbors:neighbors",
     ),
     "score": Verb(
         "Score the pairs of a shortlist with a re-ranking network.",
         f"{_CONFIG}.retrieval:ScoreConfig",
-        f"{_CLI}.retrieval:score",
+        f"{_CLI}.score:score",
     ),
     "evaluate": Verb(
         "Measure mAP of a ranking, before and after re-ranking, for any sweep of settings.",
         f"{_CONFIG}.retrieval:EvaluateConfig",
-        f"{_CLI}.retrieval:evaluate",
+        f"{_CLI}.evaluate:evaluate",
+    ),
+    "tune": Verb(
+        "Find the best λ, γ and K, or the best figures for the fewest bytes and least time.",
+        f"{_CONFIG}.tune:TuneConfig",
+        f"{_CLI}.tune:tune",
+    ),
+    "cluster check": Verb(
+        "Look at every node of a Ray cluster: versions, GPUs, shared storage, clocks.",
+        f"{_CONFIG}.cluster:ClusterCheckConfig",
+        f"{_CLI}.cluster:check",
+    ),
+    "train": Verb(
+        "Train an AMES network, full precision, or binary by distillation; again: go on.",
+        f"{_CONFIG}.train:TrainConfig",
+        f"{_CLI}.train:train",
+    ),
+    "itq": Verb(
+        "Fit the projection that a binary network starts from.",
+        f"{_CONFIG}.itq:ItqConfig",
+        f"{_CLI}.itq:itq",
+    ),
+    "search": Verb(
+        "Search a store with your own photo, and show what was found and why on one page.",
+        f"{_CONFIG}.search:SearchConfig",
+        f"{_CLI}.search:search",
+    ),
+    "serve": Verb(
+        "Answer searches over HTTP: a page to drop a photo on, and JSON for programs.",
+        f"{_CONFIG}.serve:ServeConfig",
+        f"{_CLI}.serve:serve",
+    ),
+    "train_detector": Verb(
+        "Train a detector for a backbone: which places count.",
+        f"{_CONFIG}.train_detector:TrainDetectorConfig",
+        f"{_CLI}.train_detector:train_detector",
+    ),
+    "report": Verb(
+        "Write a page about an evaluation: figures, curves, sweep, the worst queries first.",
+        f"{_CONFIG}.report:ReportConfig",
+        f"{_CLI}.report:report",
+    ),
+    "compare": Verb(
+        "Say which choices differ between two evaluations, and what they did to every query.",
+        f"{_CONFIG}.report:CompareConfig",
+        f"{_CLI}.report:compare",
     ),
     "samples": Verb(
         "Fetch real photos to try things on, from packages.",

@@ -7,12 +7,15 @@ is not used: it would write an `outputs/` folder into the one that Ray uploads, 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import types
 import typing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import yaml
 from pydantic import ValidationError
 
 from ames_ray.config.jobs import JobConfig
@@ -25,8 +28,13 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job", bound=JobConfig)
 
+_PRESET = ("lamb", "temp", "num_rerank")
+
 # A value that fits one of these patterns picks the named choice of the group, and stays as the value.
-_OPEN_CHOICES = {"backbone": {r"hf:.+": "hf", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*": "own"}}
+_OPEN_CHOICES = {
+    "backbone": {r"hf:.+": "hf", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*": "own"},
+    "ensemble": {r".+\.ya?ml": "default"},
+}
 
 
 def config_folder() -> Path:
@@ -51,7 +59,7 @@ def compose(job: type[Job], overrides: Sequence[str]) -> Job:
     Raises:
         ConfigError: A word is malformed; a key is unknown or has moved; a value is not allowed.
     """
-    words = [_word(job, text) for text in overrides]
+    words = [_word(job, text) for text in _with_preset(_named(job, overrides))]
     values = _hydra(job, [_for_hydra(job, key, value) for key, value, _ in words])
     values |= {key: kept for key, _, kept in words if kept is not None}
     try:
@@ -60,12 +68,31 @@ def compose(job: type[Job], overrides: Sequence[str]) -> Job:
         raise _readable(job, error.errors()) from None
 
 
+def _named(job: type[JobConfig], overrides: Sequence[str]) -> list[str]:
+    """The words, those without `=` with the name of the setting whose turn it is."""
+    names = iter(job.positional)
+    return [text if "=" in text else "=".join([*islice(names, 1), text]) for text in overrides]
+
+
+def _with_preset(words: list[str]) -> list[str]:
+    """The words behind those of an `ensemble=FILE.yaml` that `ames-ray tune` wrote; later ones win."""
+    files = [text.partition("=")[2] for text in words if re.fullmatch(r"ensemble=.+\.ya?ml", text)]
+    found = []
+    for file in files:
+        try:
+            preset = yaml.safe_load(Path(file).expanduser().read_text())
+            found += [f"{name}={json.dumps(preset[name])}" for name in _PRESET]
+        except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+            raise ConfigError(
+                f"ensemble={file} cannot be used: {error}", f"a preset file gives {', '.join(_PRESET)}"
+            ) from None
+    return [*found, *words]
+
+
 def _word(job: type[JobConfig], text: str) -> tuple[str, str, str | None]:
     """Key, value for Hydra, and the value to put in its place afterwards where the choice is open."""
     key, separator, value = text.partition("=")
-    if not separator and job.positional:
-        key, value = job.positional, text
-    elif not separator:
+    if not separator:
         raise ConfigError(f"'{text}' is not of the form key=value", _nearest(text, job.setting_names()))
     if key in job.moved:
         raise ConfigError(f"'{key}' is called '{job.moved[key]}' here", f"write {job.moved[key]}={value}")
@@ -115,7 +142,9 @@ def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
             values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(" ".join(str(error).split())) from None
-    return typing.cast("dict[str, Any]", values)
+    settings = typing.cast("dict[str, Any]", values)
+    # A name that begins with an underscore is the YAML file's own, for interpolation.
+    return {key: value for key, value in settings.items() if not key.startswith("_")}
 
 
 def _nearest(found: str, known: Iterable[str]) -> str:

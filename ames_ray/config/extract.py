@@ -18,6 +18,8 @@ _AUTHORS_NAMES = {
     "pretrained": "detector",
     "num_workers": "workers",
     "resume": "output",
+    "model": "projection",
+    "model_path": "projection",
 }
 
 
@@ -76,6 +78,8 @@ class ExtractConfig(ImagesConfig):
         "detector=dinov2_detector.pt output=stores/roxford5k",
         "ray job submit --working-dir . -- python jobs/extract.py dataset=r1m data_root=/data "
         "backbone=dinov2 detector=/data/networks/dinov2_detector.pt output=s3://bucket/r1m",
+        "ames-ray extract dataset=r1m data_root=/data backbone=dinov2 detector=dinov2_detector.pt "
+        "projection=dinov2_ames_dist output=stores/r1m_bits",
     )
 
     backbone: BackboneName = Field(
@@ -98,7 +102,15 @@ class ExtractConfig(ImagesConfig):
 
     output: FolderPath = Field(description="folder or s3:// address of the store")
     format: Literal["parquet", "hdf5"] = Field("parquet", description="file format of the shards")
-    codec: Literal["float16", "float32"] = Field("float16", description="how a descriptor is stored")
+    codec: Literal["float16", "float32"] = Field(
+        "float16", description="how a raw descriptor is stored; with projection=: rounded before it"
+    )
+    projection: FileOrName | None = Field(
+        None,
+        description="weights of a re-ranker, or a published name: store what it needs, 128 float16 or bits "
+        "a descriptor, as `store project` does; null: raw descriptors",
+    )
+    reranker: str = Field("ames", description="kind of re-ranker that projection= belongs to")
     shard_rows: int = Field(64, gt=0, description="rows of a shard: the unit of work, retry and resume")
     overwrite: bool = Field(False, description="delete what lies in output and start anew")
 
@@ -112,6 +124,7 @@ class ExtractConfig(ImagesConfig):
         "auto", description="auto: what Ray assigned to the worker"
     )
     batch_size: int = Field(8, gt=0, description="images of equal shape that the network sees at once")
+    wait: float = Field(0, ge=0, description="how long nodes for workers= may take to come up [s]")
     decode_threads: int = Field(2, gt=0, description="threads a worker that decode ahead of the network")
     strict: bool = Field(False, description="exit with code 3 where a row failed")
     stall_timeout: float = Field(

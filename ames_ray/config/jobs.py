@@ -16,8 +16,8 @@ class JobConfig(BaseModel):
     """Name of the command and of its YAML file in `configs/`."""
     examples: ClassVar[tuple[str, ...]]
     """Complete commands."""
-    positional: ClassVar[str | None] = None
-    """Setting that a word without `=` gives."""
+    positional: ClassVar[tuple[str, ...]] = ()
+    """Settings that words without `=` give, in this order."""
     moved: ClassVar[dict[str, str]] = {}
     """Names that other tools use for our settings."""
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ames_ray.datasets.registry import DatasetOptions
-from ames_ray.descriptors.extractor import ExtractorOptions
+from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor, static_spec
 from ames_ray.extraction.shard import ReadOptions
 from ames_ray.store.meta import StoreMeta
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ames_ray.config.extract import ExtractConfig, ImagesConfig
     from ames_ray.config.store import ImportConfig
     from ames_ray.datasets.manifest import Manifest
-    from ames_ray.descriptors.extractor import ExtractorSpec
+    from ames_ray.descriptors.extractor import Extractor, ExtractorSpec
 
 
 def dataset_options(config: ImagesConfig) -> DatasetOptions:
@@ -53,13 +53,46 @@ def extractor_options(config: ExtractConfig) -> ExtractorOptions:
     )
 
 
+def make_extractor(config: ExtractConfig, device: str) -> Extractor:
+    """The extractor of a job, its weights read; with `projection` it gives payloads.
+
+    Raises:
+        WeightsError: Weights are missing or do not fit.
+        StoreError: The projection takes descriptors of another backbone.
+    """
+    extractor = build_extractor(extractor_options(config), device)
+    if config.projection is None:
+        return extractor
+    from ames_ray.extraction.projecting import ProjectingExtractor
+    from ames_ray.model.reranker import load_reranker
+
+    return ProjectingExtractor(extractor, load_reranker(config.reranker, config.projection), config.codec)
+
+
+def planned_spec(config: ExtractConfig) -> ExtractorSpec:
+    """What an extraction will give, without reading weights of the backbone.
+
+    Raises:
+        ConfigError: There is no such backbone.
+        WeightsError: The weights of the projection are missing or do not fit.
+        StoreError: The projection takes descriptors of another backbone.
+    """
+    spec = static_spec(extractor_options(config))
+    if config.projection is None:
+        return spec
+    from ames_ray.extraction.projecting import projected_spec
+    from ames_ray.model.reranker import load_reranker
+
+    return projected_spec(spec, load_reranker(config.reranker, config.projection).spec, config.codec)
+
+
 def store_meta(config: ExtractConfig, manifest: Manifest, spec: ExtractorSpec) -> StoreMeta:
     """What the store holds; two runs with equal ones may write to the same store."""
     return StoreMeta(
         rows=len(manifest),
         shard_rows=config.shard_rows,
         format=config.format,
-        codec=config.codec,
+        codec=spec.codec or config.codec,
         topk=config.topk,
         dim=spec.dim,
         pooled=dict(spec.pooled),

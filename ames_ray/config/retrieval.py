@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import FileOrName, FolderPath
+from ames_ray.datasets.authors_layout import find_benchmark
 from ames_ray.errors import ConfigError
 from ames_ray.evaluation.ensemble import Ensemble
 
@@ -18,16 +20,17 @@ _AUTHORS_NAMES = {
     "sequence_len": "db_desc_num",
     "desc_type": "pooled",
 }
-_ENDINGS = (".safetensors", ".pkl")
+_ENDINGS = (".parquet", ".pkl")
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """One value as a list of one."""
     return value if isinstance(value, list | tuple) else [value]
 
 
-Uris = Annotated[list[FolderPath], BeforeValidator(_as_list)]
-Numbers = Annotated[list[float], BeforeValidator(_as_list)]
-Counts = Annotated[list[int], BeforeValidator(_as_list)]
+Uris = Annotated[list[FolderPath], BeforeValidator(as_list)]
+Numbers = Annotated[list[float], BeforeValidator(as_list)]
+Counts = Annotated[list[int], BeforeValidator(as_list)]
 
 
 class PairsConfig(JobConfig):
@@ -40,23 +43,51 @@ class PairsConfig(JobConfig):
         min_length=1, description="store of the gallery, or several, counted on: [roxford5k,r1m]"
     )
 
+    address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
+    workers: int | None = Field(
+        1,
+        gt=0,
+        description="worker processes; 1 without an address: this one, without Ray; null: all that fit",
+    )
+    cpus_per_worker: float = Field(1, gt=0, description="CPUs that Ray reserves for a worker")
 
-class NeighborsConfig(PairsConfig):
+    @property
+    def here(self) -> bool:
+        """Whether this process does the work, without Ray."""
+        return self.workers == 1 and self.address is None
+
+
+class RankingConfig(PairsConfig):
+    """How the first ranking is found."""
+
+    pooled: str = Field("global", description="global descriptor of the first ranking: global or cls")
+    index: Literal["exact", "ivf"] = Field(
+        "exact", description="ivf: approximate, for tens of millions; in this process, in memory"
+    )
+    nprobe: int = Field(64, gt=0, description="cells of an ivf index that a query looks into")
+
+    @model_validator(mode="after")
+    def _ivf_is_here(self) -> Self:
+        if self.index == "ivf" and not self.here:
+            raise ConfigError("index=ivf is built in this process", "leave out workers= and address=")
+        return self
+
+
+class NeighborsConfig(RankingConfig):
     """The nearest images by global descriptor."""
 
     verb: ClassVar[str] = "neighbors"
     examples: ClassVar[tuple[str, ...]] = (
-        "ames-ray neighbors query=stores/queries gallery=stores/gallery output=nn.safetensors",
+        "ames-ray neighbors query=stores/queries gallery=stores/gallery output=nn.parquet",
         "ames-ray neighbors query=stores/queries gallery=[stores/roxford5k,stores/r1m] pooled=cls "
         "shortlist_size=null output=nn_dinov2.pkl",
         "ames-ray neighbors query=stores/train gallery=stores/train exclude_self=true shortlist_size=100 "
-        "output=nn_train.pkl",
+        "workers=8 output=nn_train.pkl",
     )
 
-    pooled: str = Field("global", description="which global descriptor: global or cls")
     shortlist_size: int | None = Field(1600, gt=0, description="images a query; null: the whole gallery")
     exclude_self: bool = Field(False, description="query and gallery are one list; no image is its own hit")
-    output: FolderPath = Field(description="file to write: .safetensors, or .pkl as the authors' is")
+    output: FolderPath = Field(description="file to write: .parquet, or .pkl as the authors' is")
 
     @model_validator(mode="after")
     def _known_ending(self) -> Self:
@@ -65,8 +96,8 @@ class NeighborsConfig(PairsConfig):
         return self
 
 
-class _ModelConfig(PairsConfig):
-    """A network and its budgets."""
+class ModelConfig(PairsConfig):
+    """A network, its budgets and its device."""
 
     reranker: str = Field("ames", description="kind of re-ranker")
     query_desc_num: int = Field(600, gt=0, description="local descriptors of a query, at most")
@@ -74,21 +105,27 @@ class _ModelConfig(PairsConfig):
     batch_size: int = Field(300, gt=0, description="gallery images scored at once; bounds the memory")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the network")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
+    gpus_per_worker: float | None = Field(
+        None, ge=0, description="0.5: two workers share a GPU; null: 1 if any"
+    )
 
 
-class ScoreConfig(_ModelConfig):
+class ScoreConfig(ModelConfig):
     """The network's scores of a shortlist."""
 
     verb: ClassVar[str] = "score"
     examples: ClassVar[tuple[str, ...]] = (
-        "ames-ray score query=stores/queries gallery=stores/gallery nn_file=nn.safetensors "
-        "model=dinov2_ames_dist output=scores.safetensors",
+        "ames-ray score query=stores/queries gallery=stores/gallery nn_file=nn.parquet "
+        "model=dinov2_ames_dist output=scores.parquet",
         "ames-ray score query=stores/queries gallery=stores/roxford5k nn_file=nn_dinov2.pkl "
         "model=dinov2_ames.pt ground_truth=/data/roxford5k/gnd_roxford5k.pkl num_rerank=1600 "
-        "output=scores.safetensors",
+        "output=scores.parquet",
+        "ames-ray score query=s3://bucket/queries "
+        "gallery=s3://bucket/r1m nn_file=s3://bucket/nn.parquet model=/data/networks/dinov2_ames.pt "
+        "workers=null output=s3://bucket/scores.parquet",
     )
 
-    nn_file: FolderPath = Field(description="shortlist: .safetensors of `neighbors`, or the authors' .pkl")
+    nn_file: FolderPath = Field(description="shortlist: .parquet of `neighbors`, or the authors' .pkl")
     model: FileOrName = Field(description="weights file, or a published name such as dinov2_ames")
     num_rerank: int = Field(1600, gt=0, description="images of each list to score")
     ground_truth: FolderPath | None = Field(
@@ -97,7 +134,7 @@ class ScoreConfig(_ModelConfig):
     protocol: Literal["revisited", "gldv2-test", "gldv2-val"] | None = Field(
         None, description="null: revisited where the ground truth has easy, hard and junk, else gldv2-test"
     )
-    output: FolderPath = Field(description=".safetensors file to write")
+    output: FolderPath = Field(description=".parquet file to write")
 
     @model_validator(mode="after")
     def _known_ending(self) -> Self:
@@ -106,7 +143,7 @@ class ScoreConfig(_ModelConfig):
         return self
 
 
-class EvaluateConfig(_ModelConfig):
+class EvaluateConfig(ModelConfig, RankingConfig):
     """From stores and a ground truth to a table of mAP."""
 
     verb: ClassVar[str] = "evaluate"
@@ -117,16 +154,23 @@ class EvaluateConfig(_ModelConfig):
         "output=results/",
         "ames-ray evaluate query=stores/gldv2_query gallery=stores/gldv2_index protocol=gldv2-val "
         "ground_truth=/data/gldv2-test/gnd_gldv2-test.pkl model=dinov2_ames.pt lamb=[0.35,0.55] "
-        "temp=[0.1,0.3] num_rerank=[100,400,1600] output=results/",
+        "temp=[0.1,0.3] num_rerank=[100,400,1600] workers=null output=results/",
     )
 
+    experiment: str | None = Field(None, description="settings of a published experiment")
+    test_dataset: str | None = Field(
+        None,
+        description="the authors' files of roxford5k, rparis6k (also with +1m), gldv2-test or gldv2-val, in "
+        "place of query=, gallery=, ground_truth= and nn_file=",
+    )
+    desc_name: str = Field("dinov2", description="how the names of those files begin: dinov2 or cvnet")
+    data_root: FolderPath | None = Field(None, description="folder laid out as the authors' is")
     ground_truth: FolderPath = Field(description="gnd_*.pkl of a benchmark, or JSON of the same structure")
     protocol: Literal["revisited", "gldv2-test", "gldv2-val"] | None = Field(
         None, description="null: revisited where the ground truth has easy, hard and junk, else gldv2-test"
     )
-    pooled: str = Field("global", description="global descriptor of the first ranking: global or cls")
     nn_file: FolderPath | None = Field(
-        None, description="first ranking: .safetensors of `neighbors`, or the authors' .pkl; null: computed"
+        None, description="first ranking: .parquet of `neighbors`, or the authors' .pkl; null: computed"
     )
     model: FileOrName | None = Field(
         None, description="weights file, or a published name; null: the global ranking alone"
@@ -143,6 +187,20 @@ class EvaluateConfig(_ModelConfig):
     output: FolderPath = Field(
         description="folder for ranking, scores and results; used again, not overwritten"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _authors_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Put the files of a data set where they would have been named one by one."""
+        name, root = values.get("test_dataset"), values.get("data_root")
+        if name is None:
+            return values
+        if not root:
+            raise ConfigError(
+                f"test_dataset={name} needs data_root=", "the folder laid out as the authors' is"
+            )
+        found = find_benchmark(name, values.get("desc_name") or "dinov2", root, values.get("nn_file"))
+        return {**asdict(found), **values, "nn_file": found.nn_file}
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

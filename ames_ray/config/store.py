@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from ames_ray.config.jobs import JobConfig
-from ames_ray.config.paths import FolderPath
+from ames_ray.config.paths import FileOrName, FolderPath
 
 
 class StoreConfig(JobConfig):
     """One store."""
 
-    positional: ClassVar[str | None] = "store"
+    positional: ClassVar[tuple[str, ...]] = ("store",)
 
     store: FolderPath = Field(description="folder or s3:// address of the store")
 
@@ -93,3 +93,43 @@ class MergeConfig(JobConfig):
 
     stores: list[FolderPath] = Field(min_length=2, description="stores made with equal settings, in order")
     output: FolderPath = Field(description="folder of the new store")
+
+
+class ProjectJob(JobConfig):
+    """Project descriptors to what a database stores."""
+
+    verb: ClassVar[str] = "store project"
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray store project model=dinov2_ames_dist in=stores/r1m out=stores/r1m_bits",
+        "ames-ray store project model=dinov2_ames.pt in=stores/r1m out=s3://bucket/r1m_128 workers=8",
+        "ames-ray store project model=dinov2_ames in=dinov2_gallery_local.hdf5 out=stores/roxford5k_128",
+    )
+    positional: ClassVar[tuple[str, ...]] = ("in",)
+    moved: ClassVar[dict[str, str]] = {
+        "store": "in",
+        "output": "out",
+        "model_path": "model",
+        "projection": "model",
+    }
+
+    model: FileOrName = Field(description="weights file, or a published name such as dinov2_ames")
+    out: FolderPath = Field(description="folder or s3:// address of the new store")
+    reranker: str = Field("ames", description="kind of re-ranker that model= belongs to")
+    address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
+    workers: int | None = Field(
+        None,
+        gt=0,
+        description="Ray workers; null: threads of this process, or a cluster's CPUs with address=",
+    )
+
+    @property
+    def source(self) -> str:
+        """The setting `in`."""
+        return str(getattr(self, "in"))
+
+
+# No class body can hold a field of the name `in`.
+_IN: dict[str, Any] = {
+    "in": (FolderPath, Field(description="store of raw descriptors, or an HDF5 file of the authors"))
+}
+ProjectConfig = create_model("ProjectConfig", __base__=ProjectJob, **_IN)

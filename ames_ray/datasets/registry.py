@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ames_ray.datasets import gldv2
+from ames_ray.datasets import gldv2, landmarks_mini
 from ames_ray.datasets.folder import find_images
 from ames_ray.datasets.lists import read_list
 from ames_ray.datasets.manifest import Manifest
@@ -163,6 +163,12 @@ def _gldv2(split: str, options: DatasetOptions) -> _Listing:
     return _Listing(gldv2.read_split(storage, name, split, f"gldv2/{split}"), root)
 
 
+def _landmarks_mini(options: DatasetOptions) -> _Listing:
+    root = _data_root(options)
+    split = _split(options, tuple(landmarks_mini.SPLITS))
+    return _Listing(landmarks_mini.read_split(Storage.at(root), split), root)
+
+
 def _data_root(options: DatasetOptions) -> str:
     if options.data_root is None:
         raise DatasetError(
@@ -197,6 +203,7 @@ _BUILDERS: dict[str, Callable[[DatasetOptions], _Listing]] = {
     "gldv2_train": partial(_gldv2, "train"),
     "gldv2_index": partial(_gldv2, "index"),
     "gldv2_test": partial(_gldv2, "test"),
+    "landmarks_mini": _landmarks_mini,
 }
 NAMES = tuple(_BUILDERS)
 """The data sets that have a name."""

@@ -54,11 +54,13 @@ class ExtractorSpec:
         dim: Width of a local descriptor.
         pooled: Width of each global descriptor by name.
         settings: All that decides the numbers, as JSON values without paths.
+        codec: How a store must keep them, or none where it may choose.
     """
 
     dim: int
     pooled: Mapping[str, int]
     settings: Mapping[str, Any]
+    codec: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

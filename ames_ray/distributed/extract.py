@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 import ray
 import ray.data
 
+from ames_ray.backbones.registry import uses_network
 from ames_ray.card import make_card
 from ames_ray.config.options import store_meta
 from ames_ray.distributed.board import Board, BoardState
-from ames_ray.distributed.runtime import WorkerPool, connected, local_cpus, size_pool
+from ames_ray.distributed.runtime import WorkerPool, beside_driver, connected, local_cpus, size_pool
 from ames_ray.distributed.stream import readable, ticking
-from ames_ray.distributed.worker import CPU_ONLY, ExtractWorker, probe
+from ames_ray.distributed.worker import ExtractWorker, probe
 from ames_ray.errors import AmesError, FailedRowsError, RunError
 from ames_ray.extraction.attempts import forget_all
 from ames_ray.extraction.plan import make_plan, require_room
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from ames_ray.store.meta import StoreMeta
 
 _PROBE_ROWS = 16
+_START_SECONDS = 120.0
+"""A process that starts on a busy node and reads its weights is not stalled."""
 
 
 class Watcher(Protocol):
@@ -100,7 +103,8 @@ def run(config: ExtractConfig, manifest: Manifest, watcher: Watcher, *, retry: b
             config.workers,
             config.cpus_per_worker,
             config.gpus_per_worker,
-            wants_gpu=config.device != "cpu" and config.backbone not in CPU_ONLY,
+            wait=config.wait,
+            wants_gpu=config.device != "cpu" and uses_network(config.backbone, config.weights),
         )
         meta = store_meta(config, manifest, _probe(config, manifest, pool))
         if config.overwrite:
@@ -135,7 +139,8 @@ def _run_tasks(
     """Drive the tasks to their end; returns what the board saw and the seconds of work."""
     todo = sum(task.stop - task.start - len(task.keep) for task in tasks)
     watcher.begin(meta.rows, meta.rows - todo)
-    board = ray.remote(num_cpus=0)(Board).remote()
+    # On the driver's node: the loss of any other node must not end the run.
+    board = ray.remote(num_cpus=0, scheduling_strategy=beside_driver())(Board).remote()
     state: BoardState = ray.get(board.state.remote())
     if not tasks:
         return state, 0.0
@@ -175,7 +180,14 @@ def _probe(config: ExtractConfig, manifest: Manifest, pool: WorkerPool) -> Extra
     remote = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_retries=0)(probe)
     records = manifest.records(0, min(_PROBE_ROWS, len(manifest)))
     try:
-        found: ExtractorSpec | AmesError = ray.get(remote.remote(config, records))
+        found: ExtractorSpec | AmesError = ray.get(
+            remote.remote(config, records), timeout=config.stall_timeout + _START_SECONDS
+        )
+    except ray.exceptions.GetTimeoutError:
+        raise RunError(
+            f"the first image was not finished within {config.stall_timeout:g} s",
+            f"look at the first {len(records)} rows and at weights=, or raise stall_timeout=",
+        ) from None
     except ray.exceptions.RayError as error:
         raise readable(error) from None
     if isinstance(found, AmesError):

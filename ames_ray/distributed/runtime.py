@@ -7,16 +7,21 @@ import math
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ames_ray.distributed.stream import readable
 from ames_ray.errors import ResourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 256 << 20
 """Only shard ids and summaries pass through it."""
@@ -41,9 +46,11 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
 
     Raises:
         ResourceError: The cluster cannot be reached.
+        RunError: It was lost on the way, or an actor that everything depends on was.
     """
     if ray.is_initialized():
-        yield
+        with _readable_losses():
+            yield
         return
     address = address or os.environ.get("RAY_ADDRESS")
     local = {
@@ -60,13 +67,22 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ResourceError(f"Ray at {address or 'this machine'} cannot be used: {error}") from None
     try:
-        yield
+        with _readable_losses():
+            yield
     except BaseException:
         # Ray Data's threads are still at work, and complain at length when Ray ends under them.
         _disable_logging(disabled=True)
         raise
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _readable_losses() -> Iterator[None]:
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        raise readable(error) from None
 
 
 def _disable_logging(*, disabled: bool) -> None:
@@ -102,8 +118,18 @@ def local_cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def beside_driver() -> NodeAffinitySchedulingStrategy:
+    """Keeps an actor on the driver's node, so that the loss of any other node does not take it away."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
 def size_pool(
-    workers: int | None, cpus_per_worker: float, gpus_per_worker: float | None, *, wants_gpu: bool
+    workers: int | None,
+    cpus_per_worker: float,
+    gpus_per_worker: float | None,
+    *,
+    wants_gpu: bool,
+    wait: float = 0.0,
 ) -> WorkerPool:
     """Fit the workers into the cluster, before anything is started.
 
@@ -112,22 +138,22 @@ def size_pool(
         cpus_per_worker: CPUs reserved for each.
         gpus_per_worker: GPUs reserved for each; none for 1 where the cluster has any and they are of use.
         wants_gpu: Whether the backbone can use a GPU.
+        wait: Seconds that nodes may take to come up where the wanted workers do not fit yet; a cluster that
+            scales is asked for them.
 
     Raises:
         ResourceError: They do not fit; the message shows the arithmetic.
     """
-    have = ray.cluster_resources()
-    cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
     if gpus_per_worker is None:
-        gpus_per_worker = 1.0 if wants_gpu and gpus else 0.0
-    room = [math.floor(cpus / cpus_per_worker)]
-    if gpus_per_worker:
-        room.append(math.floor(gpus / gpus_per_worker))
-    fits = min(room)
+        gpus_per_worker = 1.0 if wants_gpu and _have()[1] else 0.0
+    asked = max(workers or 1, 1)
+    if wait and _room(cpus_per_worker, gpus_per_worker) < asked:
+        _await_nodes(asked, cpus_per_worker, gpus_per_worker, wait)
+    fits = _room(cpus_per_worker, gpus_per_worker)
     if workers is None:
         workers = fits
     if workers < 1 or workers > fits:
-        asked = max(workers, 1)
+        cpus, gpus = _have()
         raise ResourceError(
             f"{asked} workers need {asked} × {cpus_per_worker:g} = {asked * cpus_per_worker:g} CPUs and "
             f"{asked} × {gpus_per_worker:g} = {asked * gpus_per_worker:g} GPUs; "
@@ -135,3 +161,34 @@ def size_pool(
             f"pass workers={fits}" if fits else "lower cpus_per_worker= or gpus_per_worker=, or add nodes",
         )
     return WorkerPool(workers, cpus_per_worker, gpus_per_worker)
+
+
+def _have() -> tuple[float, float]:
+    """CPUs and GPUs of the nodes that are up."""
+    have = ray.cluster_resources()
+    return have.get("CPU", 0.0), have.get("GPU", 0.0)
+
+
+def _room(cpus_per_worker: float, gpus_per_worker: float) -> int:
+    """Workers that the nodes that are up have room for."""
+    cpus, gpus = _have()
+    room = [math.floor(cpus / cpus_per_worker)]
+    if gpus_per_worker:
+        room.append(math.floor(gpus / gpus_per_worker))
+    return min(room)
+
+
+def _await_nodes(workers: int, cpus_per_worker: float, gpus_per_worker: float, wait: float) -> None:
+    """Ask a scaling cluster for room, and wait until it is there or the time is over."""
+    from ray.autoscaler.sdk import request_resources
+
+    logger.warning("waiting up to %g s for nodes with room for %d workers", wait, workers)
+    each = {"CPU": math.ceil(cpus_per_worker), "GPU": math.ceil(gpus_per_worker)}
+    request_resources(bundles=[{name: count for name, count in each.items() if count}] * workers)
+    try:
+        deadline = time.monotonic() + wait
+        while _room(cpus_per_worker, gpus_per_worker) < workers and time.monotonic() < deadline:
+            time.sleep(1)
+    finally:
+        # From here on the workers themselves keep their nodes; a request that stays would do so for ever.
+        request_resources(bundles=[])

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from ames_ray.config.options import extractor_options, read_options
+from ames_ray.backbones.registry import uses_network
+from ames_ray.config.options import make_extractor, read_options
 from ames_ray.datasets.manifest import Manifest
-from ames_ray.descriptors.extractor import Prepared, build_extractor
+from ames_ray.descriptors.extractor import Prepared
 from ames_ray.errors import AmesError
 from ames_ray.extraction.device import choose_device
 from ames_ray.extraction.shard import ShardExtractor, prepare
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from ames_ray.store.meta import StoreMeta
     from ames_ray.types import ImageRecord
 
-CPU_ONLY = frozenset({"sift", "blank"})
-"""Backbones that a GPU would not help."""
-
 
 class ExtractWorker:
     """A `ShardExtractor` in a process of its own; Ray Data calls it with one task at a time."""
@@ -43,7 +41,7 @@ class ExtractWorker:
         self._extract = ShardExtractor(
             storage,
             meta,
-            build_extractor(extractor_options(config), device),
+            make_extractor(config, device),
             read_options(config),
             batch_size=config.batch_size,
             decode_threads=config.decode_threads,
@@ -68,7 +66,7 @@ def probe(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpe
     """
     try:
         device, _ = _settle(config)
-        extractor = build_extractor(extractor_options(config), device)
+        extractor = make_extractor(config, device)
     except AmesError as error:
         return error
     for record in records:
@@ -87,7 +85,7 @@ def _settle(config: ExtractConfig) -> tuple[str, str]:
     cv2.setNumThreads(1)
     assigned = ray.get_gpu_ids()
     reserved = f", GPU {', '.join(map(str, assigned))} reserved" if assigned else ""
-    if config.backbone in CPU_ONLY:
+    if not uses_network(config.backbone, config.weights):
         return "cpu", f"cpu{reserved}"
     device = choose_device(config.device, assigned)
     import torch

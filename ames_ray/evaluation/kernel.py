@@ -24,7 +24,8 @@ BUCKETS = 2048
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def _compiled(function: F) -> F:
+def compiled(function: F) -> F:
+    """The function as machine code, kept on disk where that is possible."""
     try:
         compiled: F = numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # there is no folder to keep the machine code in: compile it in each process
@@ -32,7 +33,7 @@ def _compiled(function: F) -> F:
     return compiled
 
 
-@_compiled
+@compiled
 def fill_buckets(values: NDArray[np.float64], above: IntArray) -> float:
     """Count for every bucket b the values in higher buckets.
 
@@ -59,7 +60,7 @@ def fill_buckets(values: NDArray[np.float64], above: IntArray) -> float:
     return scale
 
 
-@_compiled
+@compiled
 def count_between(
     scores: NDArray[np.float64],
     in_head: BoolArray,
@@ -96,7 +97,7 @@ def count_between(
             counts[setup, number] += in_head[setup, candidate]
 
 
-@_compiled
+@compiled
 def rerank_positives(
     scores: NDArray[np.float64],
     in_head: BoolArray,

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -25,7 +26,7 @@ from ames_ray.store.writer import ShardWriter
 from ames_ray.types import ImageFeatures, ImageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 
     from ames_ray.descriptors.extractor import Extractor
     from ames_ray.files import Storage
@@ -101,22 +102,25 @@ class ShardExtractor:
             RunError: The shard keeps killing its worker outside of any picture.
         """
         diary = Diary(self._storage, task.shard)
-        done = self._kept(task)
+        keep = frozenset(task.keep)
         size = self._batch_size * WINDOW_BATCHES
         windows = [records[first : first + size] for first in range(0, len(records), size)]
-        wanted = [[r for r in window if r.row not in done] for window in windows]
+        wanted = [[r for r in window if r.row not in keep] for window in windows]
         ready = self._careful(wanted, diary) if diary.careful else self._ahead(wanted)
-        with ShardWriter(self._storage, self._meta, task.shard, task.start, task.stop) as writer:
+        with (
+            closing(self._kept(task.shard, keep)) as kept,
+            ShardWriter(self._storage, self._meta, task.shard, task.start, task.stop) as writer,
+        ):
             for window in windows:
                 rows = [record.row for record in window]
                 self._report(task.shard, rows, Progress())
                 mark = time.perf_counter()
                 prepared = next(ready)
                 waited, mark = _lap(mark)
-                done |= self._features(prepared)
+                done = self._features(prepared)
                 computed, mark = _lap(mark)
                 diary.touch(())
-                features = [done.pop(row) for row in rows]
+                features = [next(kept) if row in keep else done[row] for row in rows]
                 writer.write(features)
                 failed = sum(not item.ok for item in features)
                 step = Progress(len(rows), failed, waited, computed, _lap(mark)[0])
@@ -127,12 +131,11 @@ class ShardExtractor:
         self._report(task.shard, (), Progress(writing=_lap(mark)[0]))
         return summary
 
-    def _kept(self, task: ShardTask) -> dict[int, ImageFeatures]:
-        if not task.keep:
-            return {}
-        keep = set(task.keep)
-        store = Store.open(self._storage.uri, allow_partial=True)
-        return {f.record.row: f for f in store.features(task.shard) if f.record.row in keep}
+    def _kept(self, shard: int, keep: frozenset[int]) -> Generator[ImageFeatures]:
+        """Stored results to take over, in order, read as they are needed."""
+        if keep:
+            store = Store.open(self._storage.uri, allow_partial=True)
+            yield from (item for item in store.features(shard) if item.record.row in keep)
 
     def _prepare(self, record: ImageRecord) -> Ready:
         return prepare(record, self._extractor, self._reading)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ames_ray.errors import StoreError
+from ames_ray.model.attention import weights
 from ames_ray.model.layers import Binarize, Blocks, initialise
 from ames_ray.model.padding import LOWEST_LOGIT, blank, empty_images, visible_from
 from ames_ray.model.pair import Pair, attend_own, cross_attend, feed_forward, look, matching_only, self_attend
@@ -198,6 +199,21 @@ class Ames(nn.Module):
         matching = pair.query[:, 0]
         similarity = self._logits(matching, query, gallery)
         return AmesOutput(similarity, matching, pair.query[:, 1:], pair.gallery[:, 1:])
+
+    def attention(self, query: ImageTokens, gallery: ImageTokens) -> Tensor:
+        """How much each query token looks at each gallery token in the last cross-attention.
+
+        Returns:
+            (B, Q, T) weights, mean of the heads; a row sums up to what is not spent on the matching token.
+            Columns of padding are 0, rows of padding mean nothing.
+
+        Raises:
+            StoreError: The number of queries does not divide the number of gallery images.
+        """
+        pair = self._through_blocks(query, gallery)
+        cross = self.blocks[-1].cross_attn
+        asked, keys = cross.project(pair.query)[0], cross.project(pair.gallery)[1]
+        return weights(asked, keys, pair.gallery_visible, cross.heads)[:, 1:, 1:]
 
     def _through_blocks(self, query: ImageTokens, gallery: ImageTokens) -> Pair:
         """The pairs after the first third of the last block."""

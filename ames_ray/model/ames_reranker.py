@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +79,28 @@ class AmesReranker:
         return logits
 
     @torch.inference_mode()
+    def attention(self, query: FeatureBatch, gallery: FeatureBatch) -> FloatArray:
+        """How much a query's descriptors look at those of each image in the last cross-attention.
+
+        Args:
+            query: One image.
+            gallery: B images, raw or projected.
+
+        Returns:
+            (B, Q, T) float32 weights, mean of the heads; columns of padding are 0.
+
+        Raises:
+            StoreError: Descriptors of another width or kind.
+        """
+        prepared = self._image(query, slice(0, 1), is_gallery=False)
+        shape = (len(gallery.rows), query.valid.shape[1], gallery.valid.shape[1])
+        found = np.zeros(shape, np.float32)
+        for index in range(len(found)):
+            image = self._image(gallery, slice(index, index + 1), is_gallery=True)
+            found[index] = self._model.attention(prepared, image)[0].float().cpu().numpy()
+        return found
+
+    @torch.inference_mode()
     def project(self, batch: FeatureBatch) -> FeatureBatch:
         """The batch with payloads in place of raw descriptors; see `Reranker`."""
         options = self._model.options
@@ -90,7 +113,8 @@ class AmesReranker:
         if not np.isfinite(raw).all():
             row = batch.rows[~np.isfinite(raw).all((1, 2))][0]
             raise StoreError(f"row {row}: {_NOT_FINITE}", _EXTRACT)
-        stored = payload(self._model, _numbers(torch.from_numpy(raw).to(self._device))).cpu().numpy()
+        with _one_thread():
+            stored = payload(self._model, _numbers(torch.from_numpy(raw).to(self._device))).cpu().numpy()
         stored[~batch.valid] = 0
         return FeatureBatch(batch.rows, stored, batch.valid)
 
@@ -146,6 +170,17 @@ def load(weights: str, device: str, precision: Precision) -> Reranker:
 def _numbers(descriptors: Tensor) -> Tensor:
     """Raw descriptors as numbers; the authors also release them as packed signs."""
     return unpack_signs(descriptors) if descriptors.dtype == torch.uint8 else descriptors
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Another number of threads adds up in another order, and payloads are to be the same bytes anywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _trimmed(batch: FeatureBatch) -> FeatureBatch:

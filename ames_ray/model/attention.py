@@ -49,6 +49,16 @@ def attend(
     return (_fused if kernel == "fused" else _products)(query, keys, values, visible, heads)
 
 
+def weights(query: Tensor, keys: Tensor, visible: Tensor | None, heads: int) -> Tensor:
+    """What `attend` weighs the values with: (B, L, S), mean of the heads; shapes as there."""
+    query, keys = (by_head(x, heads).transpose(1, 2) for x in (query, keys))
+    scores = query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5
+    if visible is not None:
+        scores = scores.masked_fill(~visible[:, None, None, :], -torch.inf)
+    averaged: Tensor = scores.softmax(-1).mean(1)
+    return averaged
+
+
 def by_head(tokens: Tensor, heads: int) -> Tensor:
     """(…, D) as (…, heads, D / heads), without a copy."""
     return tokens.view(*tokens.shape[:-1], heads, tokens.shape[-1] // heads)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ames_ray.errors import WeightsError
+from ames_ray.backbones.weights import unsafe_types
+from ames_ray.errors import UnsafeFileError, WeightsError
 from ames_ray.files import Storage
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def load_rotation(path: Path | str, descriptor_dim: int, dim: int = 128) -> torc
 
     Raises:
         WeightsError: The file is missing or foreign, or does not hold exactly one matrix of this shape.
+        UnsafeFileError: It would run code.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,8 +86,19 @@ def _read(path: Path) -> Mapping[str, AnyArray]:
             with np.load(path, allow_pickle=False) as archive:
                 return dict(archive)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (ValueError, zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path} cannot be read as an ITQ file: {reason}") from None
+    except pickle.UnpicklingError as error:
+        if types := unsafe_types(path):
+            raise UnsafeFileError(
+                f"{path} is not only numbers: it would create {', '.join(types)}",
+                "fetch the file again from its authors, or make one with `ames-ray itq`",
+            ) from None
+        raise _unreadable(path, error) from None
+    except (ValueError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
+        raise _unreadable(path, error) from None
     entries = loaded if isinstance(loaded, dict) else {"tensor": loaded}
     return {str(n): t.detach().numpy() for n, t in entries.items() if isinstance(t, torch.Tensor)}
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return WeightsError(f"{path} cannot be read as an ITQ file: {reason}")

@@ -18,6 +18,7 @@ Precision = Literal["float32", "bfloat16"]
 
 RERANKERS = {
     "ames": "ames_ray.model.ames_reranker:load",
+    "mutual": "ames_ray.model.mutual_reranker:load",
 }
 """Name to "module:function"; the function takes (weights, device, precision) and returns a `Reranker`."""
 

@@ -1,17 +1,15 @@
-"""Whether a model, a store and the two of a pair belong together, told before anything is computed."""
+"""Whether a model and a store belong together, told before anything is computed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ames_ray.errors import StoreError
+from ames_ray.model.projection import PROJECTION, check_raw
 
 if TYPE_CHECKING:
     from ames_ray.model.reranker import RerankerSpec
     from ames_ray.store.reader import Store
-
-PROJECTION = "projection"
-"""Setting of a projected store: `projection_digest` of the model that made it."""
 
 
 def check_fits(store: Store, spec: RerankerSpec) -> None:
@@ -20,19 +18,9 @@ def check_fits(store: Store, spec: RerankerSpec) -> None:
     Raises:
         StoreError: Another backbone, another width, or payloads of another projection.
     """
-    settings, dim = store.meta.settings, store.meta.dim
-    backbone = settings.get("backbone")
-    if backbone and spec.backbone and backbone != spec.backbone:
-        raise StoreError(
-            f"{store.storage.uri} holds descriptors of {backbone}, the model takes those of {spec.backbone}",
-            "descriptors and model must come from the same backbone",
-        )
+    settings = store.meta.settings
+    check_raw(settings, store.meta.dim, spec, store.storage.uri)
     projection = settings.get(PROJECTION)
-    if projection is None and dim != spec.descriptor_dim:
-        raise StoreError(
-            f"{store.storage.uri} holds descriptors {dim} wide, the model takes {spec.descriptor_dim}",
-            "descriptors and model must come from the same backbone",
-        )
     if projection is not None and projection != spec.projection_digest:
         raise StoreError(
             f"{store.storage.uri} was projected by a model with the projection {projection[:12]}…, "

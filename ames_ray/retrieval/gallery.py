@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ames_ray.errors import StoreError
+from ames_ray.model.projection import PROJECTED_FROM, PROJECTION
 from ames_ray.store.reader import Store
 from ames_ray.store.shards import content_digest, open_shard
 from ames_ray.types import FeatureBatch
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from ames_ray.types import BoolArray, FloatArray, ImageRecord, IntArray
 
-_IGNORED = {"crop", "read", "topk", "location_convention"}
-"""Settings that change no descriptor: R1M keeps truncated pictures, queries are cropped, budgets differ."""
+_IGNORED = {"crop", "read", "topk", "location_convention", PROJECTED_FROM}
+"""Settings that change no descriptor, or only round it: R1M keeps truncated pictures, queries are cropped,
+budgets and codecs differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,7 @@ class Gallery:
             raise StoreError("a gallery needs one store at least")
         first = self.stores[0]
         for other in self.stores[1:]:
-            lines = differences(first, other)
-            if first.meta.codec != other.meta.codec:
-                lines.append(f"codec is {first.meta.codec} and {other.meta.codec}")
+            lines = differences(first, other) + _unlike(first, other)
             if lines:
                 pair = f"{first.storage.uri} and {other.storage.uri}"
                 raise StoreError(
@@ -143,7 +143,9 @@ class Gallery:
             store.read(wanted[here] - start, count)
             for store, here, start in zip(self.stores, places, self._starts, strict=False)
         ]
-        descriptors = np.empty((len(wanted), *parts[0].descriptors.shape[1:]), parts[0].descriptors.dtype)
+        # Float16 and float32 may stand side by side; every value stays as it is.
+        dtype = np.result_type(*(part.descriptors for part in parts))
+        descriptors = np.empty((len(wanted), *parts[0].descriptors.shape[1:]), dtype)
         valid = np.empty((len(wanted), count), np.bool_)
         for here, part in zip(places, parts, strict=True):
             descriptors[here], valid[here] = part.descriptors, part.valid
@@ -151,13 +153,28 @@ class Gallery:
 
 
 def differences(one: Store, other: Store) -> list[str]:
-    """Why descriptors of two stores cannot be compared, a line each."""
+    """Why descriptors of two stores cannot be compared, a line each.
+
+    Raw descriptors of one store can be compared with projected ones of another, if they started out alike.
+    """
     mine, theirs = ({**store.meta.settings, "dim": store.meta.dim} for store in (one, other))
+    ignored = _IGNORED
+    if (PROJECTION in mine) != (PROJECTION in theirs):
+        ignored = ignored | {PROJECTION, "dim"}
     return [
         f"{key} is {mine.get(key, 'not set')} and {theirs.get(key, 'not set')}"
-        for key in sorted((mine.keys() | theirs.keys()) - _IGNORED)
+        for key in sorted((mine.keys() | theirs.keys()) - ignored)
         if mine.get(key) != theirs.get(key)
     ]
+
+
+def _unlike(one: Store, other: Store) -> list[str]:
+    """Why comparable descriptors of two stores cannot lie in one array, a line each."""
+    mine, theirs = ({PROJECTION: s.meta.settings.get(PROJECTION, "not set")} for s in (one, other))
+    lines = [f"{PROJECTION} is {mine[PROJECTION]} and {theirs[PROJECTION]}"] if mine != theirs else []
+    if (one.meta.codec == "binary") != (other.meta.codec == "binary"):
+        lines.append(f"codec is {one.meta.codec} and {other.meta.codec}")
+    return lines
 
 
 def _sha256(*parts: str) -> str:

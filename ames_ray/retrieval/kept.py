@@ -3,77 +3,61 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ames_ray.evaluation.score_files import load_pair_scores, load_shortlist, save_scores
 from ames_ray.files import Storage, to_json
-from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.nn_pickle import read_neighbors, write_neighbors
-from ames_ray.retrieval.scoring import QueryScorer, score_pairs
+from ames_ray.retrieval.pieces import forget_pieces
 from ames_ray.store.shards import content_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ames_ray.evaluation.scores import PairScores, Shortlist
-    from ames_ray.model.reranker import Reranker
     from ames_ray.retrieval.gallery import Gallery
-    from ames_ray.retrieval.scoring import ScoreOptions
     from ames_ray.store.reader import Store
 
 _PIECES = "pieces"
 
 
 def kept_shortlist(
-    folder: Storage, query: Store, gallery: Gallery, pooled: str, shortlist_size: int | None
+    folder: Storage,
+    query: Store,
+    gallery: Gallery,
+    settings: Mapping[str, Any],
+    make: Callable[[], Shortlist],
 ) -> Shortlist:
-    """`find_neighbors`, or what an earlier call with the same stores left in the folder."""
+    """What `make` finds, or what an earlier call with the same stores and settings left in the folder."""
     decides = {
         "query": [query.meta.manifest_digest, content_digest(query.summaries)],
         "gallery": [gallery.manifest_digest, gallery.content_digest],
-        "pooled": pooled,
-        "shortlist_size": shortlist_size,
+        **settings,
     }
-    name = f"neighbors-{hashlib.sha256(to_json(decides)).hexdigest()[:16]}.safetensors"
+    name = f"neighbors-{hashlib.sha256(to_json(decides)).hexdigest()[:16]}.parquet"
     if not folder.exists(name):
-        found = find_neighbors(query, gallery, pooled, shortlist_size)
+        found = make()
         save_scores(found, f"{folder.uri}/{name}")
         return found
     return load_shortlist(f"{folder.uri}/{name}")
 
 
-def kept_scores(
-    folder: Storage,
-    shortlist: Shortlist,
-    query: Store,
-    gallery: Gallery,
-    reranker: Reranker,
-    options: ScoreOptions,
-    report: Callable[[int, int], None],
-) -> PairScores:
-    """`score_pairs`, or what an earlier call with the same input left in the folder, also half of it."""
-    digest = QueryScorer(shortlist, query, gallery, reranker, options).digest[:16]
-    name = f"scores-{digest}.safetensors"
+def kept_scores(folder: Storage, digest: str, make: Callable[[Storage], PairScores]) -> PairScores:
+    """What `make` computes, or what an earlier call with the same input left in the folder, also half of it.
+
+    Args:
+        folder: Where scores are kept.
+        digest: `PairScorer.digest`.
+        make: Computes the scores, given a folder for its finished pieces.
+    """
+    name = f"scores-{digest[:16]}.parquet"
     if folder.exists(name):
         return load_pair_scores(f"{folder.uri}/{name}")
     pieces = folder.child(_PIECES)
-    scores = score_pairs(shortlist, query, gallery, reranker, options, pieces=pieces, report=report)
+    scores = make(pieces)
     save_scores(scores, f"{folder.uri}/{name}")
     forget_pieces(pieces)
     return scores
-
-
-def forget_pieces(pieces: Storage) -> None:
-    """Delete the pieces of finished scores, and what older settings left of theirs."""
-    local = pieces.local
-    if local is None:
-        return
-    for piece in local.glob("*/*.npy"):
-        piece.unlink(missing_ok=True)
-    for folder in (*local.glob("*"), local):
-        with suppress(OSError):
-            folder.rmdir()
 
 
 def read_shortlist(uri: str) -> Shortlist:

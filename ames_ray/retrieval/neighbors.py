@@ -1,40 +1,104 @@
 """Exact nearest neighbours by inner product, for any gallery size and any length of the list.
 
-A blocked matrix product: memory depends on the block sizes and the lists alone, never on queries × gallery.
-Blocks are fixed ranges of rows and equal similarities are ordered by row, so that duplicates in a gallery,
-or another number of workers, cannot change a list.
+A task is a group of queries against a block of gallery rows. Memory depends on the sizes of both and on the
+lists alone, never on queries × gallery. Tasks are fixed by the number of rows, equal similarities are ordered
+by row, and lists are merged in the order of the blocks, so that neither duplicates in a gallery nor another
+number of workers can change a list.
 """
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.errors import ConfigError, DatasetError, StoreError
+from ames_ray.errors import ConfigError, StoreError
 from ames_ray.evaluation.scores import Shortlist
+from ames_ray.retrieval.block import QUERY_ROWS, Best, Block, block_neighbors, stacked
+from ames_ray.retrieval.blocks import pooled_rows, pooled_width, without_caches
+from ames_ray.retrieval.crew import in_order, threads
 from ames_ray.retrieval.gallery import Gallery, differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from ames_ray.retrieval.block import Lists
+    from ames_ray.retrieval.crew import Hire
     from ames_ray.store.reader import Store
-    from ames_ray.types import AnyArray, BoolArray, FloatArray, IntArray
+    from ames_ray.types import FloatArray, IntArray
 
-BLOCK_ROWS = 65_536
-"""Gallery rows of a block."""
-QUERY_ROWS = 256
-"""Queries that meet a block at once: their similarities take 64 MB."""
-MERGED_VALUES = 4_000_000
-"""Similarities that are sorted at once, where lists are long."""
+BLOCK_ROWS = 16_384
+"""Gallery rows of a block: 50 MB of 768 float32."""
+GROUP_QUERIES = 4_096
+"""Queries of a group, at most."""
+GROUP_VALUES = 2_000_000
+"""Similarities that a task may find: 24 MB with their rows."""
+_HERE = min(8, len(os.sched_getaffinity(0)))
+"""Threads in this process; each keeps a block."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """One task.
+
+    Attributes:
+        first: Number of the group's first query.
+        queries: (G, D) float32; one that is not finite finds nothing.
+        start: First gallery row of the block.
+        stop: The row after its last one.
+        bar: (G,) float32 similarities to exceed: the last one of each full list so far.
+    """
+
+    first: int
+    queries: FloatArray
+    start: int
+    stop: int
+    bar: FloatArray
+
+
+class BlockSearch:
+    """What a worker does with a task; it keeps the block that it read last.
+
+    Args:
+        gallery: One or more stores.
+        pooled: Name of the global descriptor.
+        size: Length of a list, or none.
+        exclude_self: Gallery row i is query i, and is not its own neighbour.
+    """
+
+    def __init__(self, gallery: Gallery, pooled: str, size: int | None, *, exclude_self: bool) -> None:
+        self._gallery = gallery
+        self._pooled = pooled
+        self._size = size
+        self._exclude_self = exclude_self
+        self._range = (0, 0)
+        self._block = Block.of(np.empty((0, 0), np.float32), 0)
+
+    def __call__(self, task: Search) -> Lists:
+        """The rows of the block that may be among the nearest."""
+        if self._range != (task.start, task.stop):
+            values = pooled_rows(self._gallery, self._pooled, task.start, task.stop)
+            self._range, self._block = (task.start, task.stop), Block.of(values, task.start)
+        itself = task.first if self._exclude_self else None
+        return block_neighbors(task.queries, self._block, self._size, task.bar, itself)
 
 
 def find_neighbors(
-    query: Store, gallery: Gallery, pooled: str, shortlist_size: int | None, *, exclude_self: bool = False
+    query: Store,
+    gallery: Gallery,
+    pooled: str,
+    shortlist_size: int | None,
+    *,
+    exclude_self: bool = False,
+    hire: Hire | None = None,
 ) -> Shortlist:
     """The gallery images nearest to each query.
 
-    Failed gallery rows are nobody's neighbours; a failed query has none.
+    Failed rows and descriptors that are not finite are nobody's neighbours and have none. A gallery of fewer
+    images than `shortlist_size` gives shorter lists.
 
     Args:
         query: Store of the queries.
@@ -42,24 +106,27 @@ def find_neighbors(
         pooled: Name of the global descriptor.
         shortlist_size: Length K of a list; none for the whole gallery.
         exclude_self: The gallery is the query list, and no image is its own neighbour.
+        hire: Workers; none for threads of this process.
 
     Raises:
         ConfigError: `shortlist_size` is not positive.
         StoreError: A store lacks the descriptor; the stores were not made with equal settings; or
             `exclude_self` is set and the lists differ.
     """
-    _check_pair(query, gallery, exclude_self=exclude_self)
-    queries = query.pooled(pooled)
-    queries[~query.ok] = np.nan
-    blocks = _without_failed(gallery.pooled(pooled, BLOCK_ROWS), gallery.ok)
-    rows, similarities = nearest(queries, blocks, shortlist_size, exclude_self=exclude_self)
-    return Shortlist(
-        rows,
-        similarities,
-        query.meta.manifest_digest,
-        gallery.manifest_digest,
-        {"descriptor": pooled, "index": "exact", "exclude_self": exclude_self},
-    )
+    check_size(shortlist_size)
+    check_pair(query, gallery, pooled, exclude_self=exclude_self)
+    size = max(1, min(shortlist_size or len(gallery), len(gallery)))
+    queries = pooled_rows(Gallery((query,)), pooled, 0, query.meta.rows)
+    group = max(1, min(GROUP_QUERIES, GROUP_VALUES // min(size, BLOCK_ROWS)) // QUERY_ROWS) * QUERY_ROWS
+    best = {first: Best(min(group, len(queries) - first), size) for first in range(0, len(queries), group)}
+    make = partial(BlockSearch, without_caches(*gallery.stores), pooled, size, exclude_self=exclude_self)
+    with (hire or threads(_HERE))(make) as crew:
+        for task, found in in_order(crew, _tasks(queries, len(gallery), best, crew.size)):
+            best[task.first].add(found)
+    rows, similarities = stacked([each.lists() for each in best.values()])
+    similarities[rows < 0] = np.nan
+    made = {"descriptor": pooled, "index": "exact", "exclude_self": exclude_self}
+    return Shortlist(rows, similarities, query.meta.manifest_digest, gallery.manifest_digest, made)
 
 
 def nearest(
@@ -80,125 +147,56 @@ def nearest(
         ConfigError: `size` is not positive.
         DatasetError: Descriptors of another width than the queries'.
     """
-    if size is not None and size < 1:
-        raise ConfigError(f"shortlist_size={size}: allowed are whole numbers from 1, or null for all")
-    best = (np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
-    first = 0
-    for block in gallery:
-        found = block_neighbors(queries, block, first, size, best[1], exclude_self=exclude_self)
-        best = merge(best, found, size)
-        first += len(block)
-    rows, similarities = best
+    check_size(size)
+    best, first = Best(len(queries), size), 0
+    for values in gallery:
+        block = Block.of(values, first)
+        best.add(block_neighbors(queries, block, size, best.bar, 0 if exclude_self else None))
+        first += len(values)
+    rows, similarities = best.lists()
     similarities[rows < 0] = np.nan
     return rows, similarities
 
 
-def block_neighbors(
-    queries: FloatArray,
-    block: FloatArray,
-    first: int,
-    size: int | None,
-    known: FloatArray,
-    *,
-    exclude_self: bool = False,
-) -> tuple[IntArray, FloatArray]:
-    """The rows of one block that may be among the nearest, as `nearest` gives them, -inf at padding.
+def _tasks(
+    queries: FloatArray, rows: int, best: dict[int, Best], workers: int
+) -> Iterator[tuple[int, Search]]:
+    """Every group against every block, with the worker that has the block; blocks of a group in order."""
+    starts = range(0, rows, BLOCK_ROWS)
+    for turn in range(0, len(starts), workers):
+        for first, known in best.items():
+            group = queries[first : first + len(known)]
+            for worker, start in enumerate(starts[turn : turn + workers]):
+                stop = min(start + BLOCK_ROWS, rows)
+                yield worker, Search(first, group, start, stop, known.bar)
 
-    Args:
-        queries: (Q, D) float32.
-        block: (N, D) float32.
-        first: Gallery row of the block's first one.
-        size: Length of a list, or none.
-        known: (Q, K) similarities of earlier rows, best first; what cannot follow on them is left out.
-        exclude_self: See `nearest`.
+
+def check_size(shortlist_size: int | None) -> None:
+    """Refuse lists of no length.
+
+    Raises:
+        ConfigError: It is not positive.
     """
-    if block.ndim != 2 or block.shape[1] != queries.shape[1]:
-        raise DatasetError(
-            f"gallery descriptors have shape {block.shape}, the queries are {queries.shape[1]} wide",
-            "both must be the same global descriptor of the same backbone",
+    if shortlist_size is not None and shortlist_size < 1:
+        raise ConfigError(
+            f"shortlist_size={shortlist_size}: allowed are whole numbers from 1, or null for all"
         )
-    usable = np.flatnonzero(np.isfinite(block).all(axis=1))
-    columns = np.ascontiguousarray(block[usable].T)
-    parts = []
-    for start in range(0, len(queries), QUERY_ROWS):
-        part = slice(start, start + QUERY_ROWS)
-        with np.errstate(invalid="ignore"):
-            similarities = queries[part] @ columns
-        if exclude_self:
-            numbers = np.arange(start, start + len(similarities))
-            similarities[numbers[:, None] == first + usable] = -np.inf
-        parts.append(_above(similarities, first + usable, _bar(known[part], size)))
-    return _stacked(parts, size)
 
 
-def merge(
-    best: tuple[IntArray, FloatArray], found: tuple[IntArray, FloatArray], size: int | None
-) -> tuple[IntArray, FloatArray]:
-    """One list of two, where every row of `found` is larger than every row of `best`."""
-    width = best[0].shape[1] + found[0].shape[1]
-    shape = (len(best[0]), width if size is None else min(size, width))
-    rows, similarities = np.empty(shape, np.int64), np.empty(shape, np.float32)
-    step = max(1, MERGED_VALUES // max(1, width))
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        values = np.concatenate([best[1][part], found[1][part]], axis=1)
-        # Stable: of equal similarities the lower row stays in front.
-        order = np.argsort(-values, axis=1, kind="stable")[:, :size]
-        similarities[part] = np.take_along_axis(values, order, 1)
-        both = np.concatenate([best[0][part], found[0][part]], axis=1)
-        rows[part] = np.take_along_axis(both, order, 1)
-    return rows, similarities
+def check_pair(query: Store, gallery: Gallery, pooled: str, *, exclude_self: bool) -> None:
+    """Refuse stores that cannot be compared.
 
-
-def _bar(known: FloatArray, size: int | None) -> FloatArray:
-    """(Q, 1) what a similarity has to exceed: the last one of a full list."""
-    if size is None or known.shape[1] < size:
-        return np.full((len(known), 1), -np.inf, np.float32)
-    return known[:, size - 1 : size]
-
-
-def _above(similarities: FloatArray, rows: IntArray, bar: FloatArray) -> tuple[IntArray, FloatArray]:
-    """The rows with a similarity above the bar, ascending, filled up at the end with -1 and -inf."""
-    query, column = np.nonzero(similarities > bar)
-    counts = np.bincount(query, minlength=len(similarities))
-    place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
-    shape = (len(similarities), int(counts.max(initial=0)))
-    found = np.full(shape, -1, np.int64)
-    values = np.full(shape, -np.inf, np.float32)
-    found[query, place] = rows[column]
-    values[query, place] = similarities[query, column]
-    return found, values
-
-
-def _stacked(parts: list[tuple[IntArray, FloatArray]], size: int | None) -> tuple[IntArray, FloatArray]:
-    """Lists of all queries, sorted and cut to `size`."""
-    nothing = (np.empty((0, 0), np.int64), np.empty((0, 0), np.float32))
-    cut = [merge((rows[:, :0], values[:, :0]), (rows, values), size) for rows, values in parts or [nothing]]
-    width = max(rows.shape[1] for rows, _ in cut)
-
-    def wide(table: AnyArray, fill: float) -> AnyArray:
-        return np.pad(table, ((0, 0), (0, width - table.shape[1])), constant_values=fill)
-
-    rows = np.concatenate([wide(rows, -1) for rows, _ in cut])
-    values = np.concatenate([wide(values, -np.inf) for _, values in cut])
-    return rows.astype(np.int64), values.astype(np.float32)
-
-
-def _without_failed(blocks: Iterable[FloatArray], ok: BoolArray) -> Iterable[FloatArray]:
-    first = 0
-    for block in blocks:
-        block[~ok[first : first + len(block)]] = np.nan
-        first += len(block)
-        yield block
-
-
-def _check_pair(query: Store, gallery: Gallery, *, exclude_self: bool) -> None:
+    Raises:
+        StoreError: They were not made with equal settings, or lack the descriptor; or `exclude_self` is set
+            and the lists differ.
+    """
     lines = differences(query, gallery.stores[0])
     if lines:
         raise StoreError(
             f"{query.storage.uri} and {gallery.uri} cannot be compared: {'; '.join(lines)}",
             "extract queries and gallery with equal settings",
         )
+    pooled_width((query, *gallery.stores), pooled)
     if exclude_self and gallery.manifest_digest != query.meta.manifest_digest:
         raise StoreError(
             f"exclude_self=true, but {gallery.uri} is another list than {query.storage.uri}",

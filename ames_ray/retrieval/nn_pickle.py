@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ames_ray.datasets.safe_pickle import loads_pickle
-from ames_ray.errors import AmesError, DatasetError
+from ames_ray.errors import AmesError, DatasetError, UnsafeFileError
 from ames_ray.evaluation.scores import Shortlist
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _array(data: bytes, name: str) -> AnyArray:
         content = _load_safely(data) if data.startswith(_ZIP) else _TensorReader(io.BytesIO(data)).load()
     except _ForeignNameError:
         content = loads_pickle(data, name)
+    except UnsafeFileError as error:
+        raise UnsafeFileError(f"{name}: {error.message}", error.hint) from None
     except Exception as error:  # noqa: BLE001 - damaged files raise whatever their wreckage leads to
         raise _unreadable(name, error) from None
     if isinstance(content, torch.Tensor):
@@ -118,7 +120,17 @@ def _array(data: bytes, name: str) -> AnyArray:
 def _load_safely(data: bytes) -> Any:
     import torch
 
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    from ames_ray.backbones.weights import unsafe_types
+
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        if types := unsafe_types(io.BytesIO(data)):
+            raise UnsafeFileError(
+                f"the tensor of a neighbours file would create {', '.join(types)}, which might run code",
+                "fetch the file again from its authors, or make one with `ames-ray neighbors`",
+            ) from None
+        raise
 
 
 def _unreadable(name: str, error: Exception) -> AmesError:

@@ -1,4 +1,11 @@
-"""Re-ranking as a building block: ten hits of a vector database in, their new order out."""
+"""Re-ranking as a building block: ten hits of a vector database in, their new order out.
+
+The hits are arrays of local descriptors, or the pictures themselves:
+
+    model = load_reranker("ames", "dinov2_ames")
+    extractor = build_extractor(ExtractorOptions("dinov2", detector="dinov2_detector.pt", imsize=770), "cpu")
+    found = rerank("query.jpg", ["hit1.jpg", "hit2.jpg"], model, extractor=extractor)
+"""
 
 from __future__ import annotations
 
@@ -9,13 +16,16 @@ import numpy as np
 
 from ames_ray.errors import DatasetError
 from ames_ray.evaluation.ensemble import Ensemble, ensemble_scores, match_probability
+from ames_ray.retrieval.describer import Describer
 from ames_ray.types import FeatureBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from ames_ray.descriptors.extractor import Extractor
     from ames_ray.model.reranker import Reranker
     from ames_ray.types import AnyArray, FloatArray, IntArray
 
@@ -36,10 +46,11 @@ class Reranked:
 
 
 def rerank(
-    query: AnyArray,
-    candidates: Sequence[AnyArray] | AnyArray,
+    query: AnyArray | str | Path,
+    candidates: Sequence[AnyArray] | Sequence[str] | Sequence[Path] | AnyArray,
     model: Reranker,
     *,
+    extractor: Extractor | None = None,
     similarities: Sequence[float] | FloatArray | None = None,
     lamb: float = 0.5,
     temp: float = 0.5,
@@ -48,21 +59,27 @@ def rerank(
 
     Args:
         query: (N, D) local descriptors of the query image, strongest first; raw, or the payloads of
-            `model.project`.
-        candidates: B arrays (N_i, D), one an image; their lengths may differ, also be 0. Or one (B, N, D).
+            `model.project`. Or the path or address of the picture.
+        candidates: B arrays (N_i, D), one an image; their lengths may differ, also be 0. Or one (B, N, D). Or
+            B paths or addresses of pictures; one that cannot be read is warned of, and comes last.
         model: From `ames_ray.model.reranker.load_reranker`.
+        extractor: Describes pictures: from `ames_ray.descriptors.extractor.build_extractor`, or, as a store
+            was made, from `ames_ray.search.queries.build_query_extractor`. It decides how many descriptors.
         similarities: (B,) global similarities of the hits. With them the score is that of the ensemble,
             λ · similarity + (1 − λ) · sigmoid(γ · logit); without them it is sigmoid(γ · logit).
         lamb: λ.
         temp: γ.
 
     Raises:
-        DatasetError: A shape does not fit.
+        DatasetError: A shape does not fit, the query picture cannot be used, or pictures are given without
+            an extractor.
         StoreError: Descriptors of another width or kind than the model's, or with NaN.
     """
     setting = Ensemble(lamb if similarities is not None else 0.0, temp, len(candidates))
-    images = _batch(candidates, "candidate")
-    logits = model(_batch([query], "query"), images) if len(candidates) else np.empty(0, np.float32)
+    describe = Describer(extractor, model)
+    images = _batch([describe(image) for image in candidates], "candidate")
+    mine = _batch([describe(query, is_query=True)], "query")
+    logits = model(mine, images) if len(candidates) else np.empty(0, np.float32)
     known = (
         np.zeros(len(logits), np.float32) if similarities is None else np.asarray(similarities, np.float32)
     )
@@ -76,7 +93,7 @@ def rerank(
     return Reranked(order.astype(np.int64), scores[order], logits)
 
 
-def _batch(images: Sequence[AnyArray] | AnyArray, what: str) -> FeatureBatch:
+def _batch(images: Sequence[AnyArray], what: str) -> FeatureBatch:
     """Arrays of different lengths as one padded batch."""
     arrays = [np.asarray(image) for image in images]
     width = arrays[0].shape[-1] if arrays and arrays[0].ndim == 2 else 0

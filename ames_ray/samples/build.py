@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ames_ray.errors import DatasetError
-from ames_ray.files import TEMPORARY, sha256_file, to_json
+from ames_ray.samples.folder import fill_folder
 from ames_ray.samples.sources import Collection, from_gcompris, from_wheels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 Source: TypeAlias = Literal["auto", "gcompris", "wheels"]
-INDEX = "samples.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +53,42 @@ def build_samples(folder: Path, source: Source) -> SampleReport:
     Raises:
         DatasetError: The source cannot be had or has changed, or the folder holds something else.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        return _existing(folder, source)
-    collection, fallback = _collect(source)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}{TEMPORARY}", dir=folder.parent) as temporary:
-        whole = Path(temporary) / folder.name
-        index = _write(collection, whole)
-        try:
-            whole.rename(folder)
-        except OSError:
-            # Another run may have put its own, equal folder there in the meantime.
-            if not (folder / INDEX).is_file():
-                raise
-            return _existing(folder, source)
-    return _report(folder, index, made=True, fallback=fallback)
+    fallback: list[str] = []
+
+    def fill(whole: Path) -> dict[str, Any]:
+        return _write(_collect(source, fallback), whole)
+
+    def accept(index: Mapping[str, Any]) -> None:
+        if "photos" not in index:
+            raise DatasetError(f"{folder} holds {index.get('set')}, not sample photos", "name another folder")
+        if source != "auto" and index["source"].startswith("gcompris") != (source == "gcompris"):
+            raise DatasetError(
+                f"{folder} holds photos of {index['source']}, but source is {source!r}", "name another folder"
+            )
+
+    index, made = fill_folder(folder, fill, accept)
+    activities = Counter(name.partition("/")[0] for name in index["photos"])
+    return SampleReport(
+        folder=str(folder),
+        source=index["source"],
+        photos=len(index["photos"]),
+        activities=dict(sorted(activities.items())),
+        made=made,
+        fallback=fallback[0] if made and fallback else None,
+    )
 
 
-def _collect(source: Source) -> tuple[Collection, str | None]:
+def _collect(source: Source, fallback: list[str]) -> Collection:
+    """The photos; why it is another source than the first choice is added to `fallback`."""
     if source == "wheels":
-        return from_wheels(), None
+        return from_wheels()
     try:
-        return from_gcompris(), None
+        return from_gcompris()
     except DatasetError as error:
         if source == "gcompris":
             raise
-        return from_wheels(), error.message
+        fallback.append(error.message)
+        return from_wheels()
 
 
 def _write(collection: Collection, folder: Path) -> dict[str, Any]:
@@ -90,38 +97,8 @@ def _write(collection: Collection, folder: Path) -> dict[str, Any]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    index = {
+    return {
         "source": collection.source,
         "photos": sorted(collection.photos),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
-    (folder / INDEX).write_bytes(to_json(index))
-    return index
-
-
-def _existing(folder: Path, source: Source) -> SampleReport:
-    """The report of a folder that is there already, or an error that says what is wrong with it."""
-    if not (folder / INDEX).is_file():
-        raise DatasetError(f"{folder} is not empty and holds no {INDEX}", "name another folder")
-    again = f"delete {folder} and run this again"
-    try:
-        index = json.loads((folder / INDEX).read_bytes())
-    except ValueError:
-        raise DatasetError(f"{folder / INDEX} is damaged", again) from None
-    if source != "auto" and index["source"].startswith("gcompris") != (source == "gcompris"):
-        raise DatasetError(
-            f"{folder} holds photos of {index['source']}, but source is {source!r}", "name another folder"
-        )
-    for name, digest in index["sha256"].items():
-        if not (folder / name).is_file() or sha256_file(folder / name) != digest:
-            raise DatasetError(
-                f"{folder / name} is missing or changed", f"delete {folder} and run this again"
-            )
-    return _report(folder, index, made=False, fallback=None)
-
-
-def _report(folder: Path, index: Mapping[str, Any], *, made: bool, fallback: str | None) -> SampleReport:
-    activities = Counter(name.partition("/")[0] for name in index["photos"])
-    return SampleReport(
-        str(folder), index["source"], len(index["photos"]), dict(sorted(activities.items())), made, fallback
-    )

@@ -61,6 +61,11 @@ def gcompris_credits(
     return {CREDITS: "".join(parts).encode(), _COPYRIGHT: package.copyright}
 
 
+def opencv_credits(package: UnpackedPackage) -> dict[str, bytes]:
+    """The credits of pictures out of Debian's `opencv-doc`: its own statement, as it is."""
+    return {f"COPYRIGHT_{package.name}.txt": package.copyright}
+
+
 def wheel_credits(labels: Sequence[str], scikit_learn_readme: bytes) -> dict[str, bytes]:
     """The credits of photos out of the installed wheels.
 

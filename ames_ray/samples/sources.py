@@ -104,7 +104,7 @@ def from_gcompris() -> Collection:
         package = unpack_package(_PACKAGE, Path(folder))
         members = _read_activities(package)
     catalogue = read_catalogue()
-    wrong = [photo.name for photo in catalogue if not _is_same(photo, members.get(photo.member))]
+    wrong = [p.name for p in catalogue if not is_picture_of(p.pixels_sha256, members.get(p.member))]
     if wrong:
         raise DatasetError(
             f"{len(wrong)} of {len(catalogue)} pictures in {_PACKAGE} {package.version} differ from those of "
@@ -149,6 +149,14 @@ def pixels_sha256(data: bytes) -> str:
     return hashlib.sha256(pixels[..., ::-1].tobytes()).hexdigest()
 
 
+def is_picture_of(digest: str, data: bytes | None) -> bool:
+    """Whether an encoded picture is there and its `pixels_sha256` is `digest`."""
+    try:
+        return data is not None and pixels_sha256(data) == digest
+    except ImageError:
+        return False
+
+
 def _read_activities(package: UnpackedPackage) -> dict[str, bytes]:
     """Every file of the activities that the catalogue names, by its path below the activities."""
     folder = package.root / "usr/share/gcompris-qt/rcc"
@@ -159,13 +167,6 @@ def _read_activities(package: UnpackedPackage) -> dict[str, bytes]:
             for path, data in read_rcc(archive.read_bytes(), archive.name):
                 members[path.removeprefix(_ACTIVITIES)] = data
     return members
-
-
-def _is_same(photo: CataloguePhoto, data: bytes | None) -> bool:
-    try:
-        return data is not None and pixels_sha256(data) == photo.pixels_sha256
-    except ImageError:
-        return False
 
 
 def _installed(module: str) -> Path:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ames_ray.store.admission import require_empty
 from ames_ray.store.meta import FAILED, JOB, MANIFEST, META, SOURCES
+from ames_ray.store.removed import REMOVED
 from ames_ray.store.shards import PROGRESS, unfinish
 
 if TYPE_CHECKING:
@@ -27,5 +28,5 @@ def clear(storage: Storage) -> None:
     for folder in (PROGRESS, "shards", "attempts"):
         for name in storage.names(folder):
             storage.delete(f"{folder}/{name}")
-    for name in (FAILED, JOB, SOURCES, MANIFEST, META):
+    for name in (FAILED, JOB, SOURCES, REMOVED, MANIFEST, META):
         storage.delete(name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import h5py
 import numpy as np
 
+from ames_ray.datasets.authors_layout import find_parts, pooled_names
 from ames_ray.errors import StoreError
 from ames_ray.files import Storage
 from ames_ray.store.authors import (
@@ -24,10 +24,11 @@ from ames_ray.store.authors import (
 )
 from ames_ray.store.codec import encode, named, unpack_signs
 from ames_ray.store.copying import fill
-from ames_ray.store.features_file import FeaturesFile, PooledFile, find_parts, open_features, open_pooled
+from ames_ray.store.features_file import open_pooled
 from ames_ray.store.guard import publishing
 from ames_ray.store.hdf5 import FEATURES, contiguous, features_kind, reserve
-from ames_ray.store.meta import StoreMeta
+from ames_ray.store.joined_files import features_meta, open_joined
+from ames_ray.store.meta import NO_FEATURES
 from ames_ray.store.pack import write_pack
 from ames_ray.store.parquet import group_rows
 from ames_ray.store.reader import Store
@@ -35,11 +36,11 @@ from ames_ray.types import AnyArray, FloatArray, ImageFeatures, ImageRecord, Loc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from ames_ray.datasets.manifest import Manifest
-
-NO_FEATURES = "no_features"
-_PROBE_IMAGES = 256
+    from ames_ray.store.features_file import FeaturesFile, PooledFile
+    from ames_ray.store.meta import StoreMeta
 
 
 def export_hdf5(
@@ -64,9 +65,7 @@ def export_hdf5(
     store.require_all()
     folder, _, name = output.rpartition("/")
     place = Storage.at(folder or ("/" if output.startswith("/") else "."))
-    pooled = (
-        {} if layout == "packed" else {key: _pooled_names(name, key) for key in sorted(store.meta.pooled)}
-    )
+    pooled = {} if layout == "packed" else {key: pooled_names(name, key) for key in sorted(store.meta.pooled)}
     files = [name, *(file for pair in pooled.values() for file in pair)]
     for file in files:
         if place.exists(file):
@@ -112,25 +111,18 @@ def import_hdf5(
     """
     names = [part for name in inputs for part in find_parts(name)]
     with ExitStack() as stack:
-        files = [stack.enter_context(open_features(name)) for name in names]
+        local = stack.enter_context(open_joined(names))
         others = {
             key: stack.enter_context(open_pooled(name, len(manifest)))
             for key, name in sorted((pooled or {}).items())
         }
-        meta = _import_meta(files, others, manifest, shard_rows)
-        reader = _Reader(files, others, manifest, meta)
-        sources = [_identity(file.name, file.rows) for file in files]
+        widths = {key: other.dim for key, other in others.items()}
+        meta = features_meta(local, widths, manifest, shard_rows)
+        reader = _Reader(local.files, others, manifest, meta)
+        sources = [_identity(file.name, file.rows) for file in local.files]
         sources += [_identity(other.name, other.rows) for other in others.values()]
         fill(Storage.at(output), meta, manifest, reader.rows, job="store import", sources=sources)
     return Store.open(output)
-
-
-def _pooled_names(name: str, key: str) -> tuple[str, str]:
-    """Names of a global descriptor's files beside `dinov2_gallery_local.hdf5`: HDF5 and raw."""
-    stem = PurePosixPath(name).stem.removesuffix("_local")
-    backbone, mark, split = stem.partition("_")
-    infix = "" if key == "global" else f"_{key}"
-    return f"{stem}_{key}.hdf5", f"{backbone}{infix}{mark}{split}_global.pt"
 
 
 def _export_meta(meta: StoreMeta, layout: str) -> StoreMeta:
@@ -160,41 +152,6 @@ def _authors_rows(batch: Sequence[ImageFeatures], meta: StoreMeta) -> AnyArray:
     columns = leading_columns(batch, block, meta.settings)
     make = plain_rows if meta.codec == "float32" else compound_rows
     return make(columns, block.arrays["descriptors"])
-
-
-def _import_meta(
-    files: Sequence[FeaturesFile], pooled: Mapping[str, PooledFile], manifest: Manifest, shard_rows: int
-) -> StoreMeta:
-    first = files[0]
-    for file in files[1:]:
-        if (file.topk, file.dim, file.codec) != (first.topk, first.dim, first.codec):
-            raise StoreError(
-                f"{file.name} holds {file.topk} descriptors of {file.dim} {file.codec} an image, "
-                f"{first.name} holds {first.topk} of {first.dim} {first.codec}"
-            )
-    if (rows := sum(file.rows for file in files)) != len(manifest):
-        raise StoreError(
-            f"{', '.join(file.name for file in files)} hold {rows} images, the list has {len(manifest)}",
-            "give the list that the files were made from, and all their parts in order",
-        )
-    return StoreMeta(
-        rows=rows,
-        shard_rows=shard_rows,
-        format="parquet",
-        codec=first.codec,
-        topk=first.topk,
-        dim=first.dim,
-        pooled={name: file.dim for name, file in pooled.items()},
-        manifest_digest=manifest.digest,
-        settings={"source": "hdf5", "location_convention": _convention(first)},
-    )
-
-
-def _convention(file: FeaturesFile) -> str:
-    """Fractions stay within 1, or little above it for a query's; pixels of real pictures do not."""
-    columns, _ = file.read(0, min(file.rows, _PROBE_IMAGES))
-    real = columns[columns[..., MASK] == 0]
-    return "pixels" if len(real) and real[:, :SCALE].max() > 2 else "fraction"
 
 
 class _Reader:

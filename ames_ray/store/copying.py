@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ames_ray.card import make_card
@@ -13,11 +14,12 @@ from ames_ray.store.shards import read_marks
 from ames_ray.store.writer import ShardWriter, StoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ames_ray.datasets.manifest import Manifest
     from ames_ray.files import Storage
-    from ames_ray.store.meta import StoreMeta
+    from ames_ray.store.meta import ShardSummary, StoreMeta
+    from ames_ray.store.writer import ShardTask
     from ames_ray.types import ImageFeatures
 
 
@@ -43,19 +45,43 @@ def fill(
     Raises:
         StoreError: The folder holds something else, a finished store, or a copy of other files.
     """
+    with filling(storage, meta, manifest, job=job, sources=sources) as tasks:
+        for task in tasks:
+            write_shard(storage, meta, task, features(task.start, task.stop))
+
+
+@contextmanager
+def filling(
+    storage: Storage,
+    meta: StoreMeta,
+    manifest: Manifest,
+    *,
+    job: str,
+    sources: Sequence[Mapping[str, Any]],
+) -> Iterator[list[ShardTask]]:
+    """The shards that are missing; after the block, in which they are written, the store is finished.
+
+    Arguments and errors are those of `fill`.
+    """
     with storage.own(f"ames-ray {job}"):
         _require_same_sources(storage, sources)
         writer = StoreWriter.open(storage, meta, manifest)
         publish(storage, SOURCES, to_json(sources))
-        for task in writer.pending():
-            with ShardWriter(storage, meta, task.shard, task.start, task.stop) as shard:
-                for item in features(task.start, task.stop):
-                    shard.write([item])
-                shard.publish()
+        yield writer.pending()
         result = {"rows": meta.rows, "failed": sum(s.rows - s.ok for s in writer.summaries())}
         names = [{key: source[key] for key in ("name", "rows")} for source in sources]
         writer.finish(make_card(job, {"sources": names}, result, meta.settings))
         storage.delete(SOURCES)
+
+
+def write_shard(
+    storage: Storage, meta: StoreMeta, task: ShardTask, features: Iterable[ImageFeatures]
+) -> ShardSummary:
+    """Write and publish one shard, row by row."""
+    with ShardWriter(storage, meta, task.shard, task.start, task.stop) as shard:
+        for item in features:
+            shard.write([item])
+        return shard.publish()
 
 
 def _require_same_sources(storage: Storage, sources: Sequence[Mapping[str, Any]]) -> None:

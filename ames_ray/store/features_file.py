@@ -7,7 +7,6 @@ missing part of a virtual file as zeros.
 from __future__ import annotations
 
 import json
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,18 +48,24 @@ class FeaturesFile:
     codec: str
     _data: Any
 
-    def read(self, start: int, stop: int) -> tuple[FloatArray, AnyArray]:
-        """Leading columns (B, K, 5) float32 and descriptors (B, K, width) as stored, images start … stop - 1.
+    def read(self, start: int, stop: int, count: int | None = None) -> tuple[FloatArray, AnyArray]:
+        """Leading columns (B, K, 5) float32 and descriptors (B, K, width) as stored.
+
+        Args:
+            start: First image.
+            stop: The one after the last.
+            count: Only the first ones of each image, K of them; none for all.
 
         Raises:
             StoreError: The file is damaged, holds values that are not finite, or a mask that is not 0 or 1.
         """
         with reading(self.name):
-            values = self._data[start:stop]
+            # Rows of sub-arrays come whole.
+            values = self._data[start:stop, :count] if self._data.ndim > 1 else self._data[start:stop]
         if values.dtype.names is None:
             columns, descriptors = values[..., :LEADING], values[..., LEADING:]
         else:
-            columns, descriptors = values["metadata"], values["descriptor"]
+            columns, descriptors = values["metadata"][:, :count], values["descriptor"][:, :count]
         columns = columns.astype(np.float32)
         for part, array in (("metadata", columns), ("descriptors", descriptors)):
             if len(bad := np.flatnonzero(~np.isfinite(array).all(axis=(1, 2)))):
@@ -117,25 +122,28 @@ class PooledFile:
 
 
 @contextmanager
-def open_pooled(uri: str, rows: int) -> Iterator[PooledFile]:
+def open_pooled(uri: str, rows: int | None) -> Iterator[PooledFile]:
     """Open global descriptors: HDF5 `features` (images, D), or the authors' raw float32 without a header.
 
     Args:
         uri: The file.
-        rows: Images that it should have.
+        rows: Images that it should have; none for any number, which only HDF5 can tell.
 
     Raises:
         StoreError: It is missing or damaged, or has another shape.
     """
     path = Storage.at(uri).local
-    if path is not None and path.is_file() and not h5py.is_hdf5(path):
+    if rows is not None and path is not None and path.is_file() and not h5py.is_hdf5(path):
         yield PooledFile(uri, rows, (data := _raw(path, rows)).shape[1], data)
         return
     with _open(uri) as file:
         data = _dataset(file, uri)
-        if data.ndim != 2 or data.dtype.kind != "f" or len(data) != rows:
-            raise StoreError(f"{uri}: features are {data.dtype} {data.shape}; needed are floats ({rows}, D)")
-        yield PooledFile(uri, rows, data.shape[1], data)
+        if data.ndim != 2 or data.dtype.kind != "f" or rows not in {None, len(data)}:
+            wanted = "images" if rows is None else rows
+            raise StoreError(
+                f"{uri}: features are {data.dtype} {data.shape}; needed are floats ({wanted}, D)"
+            )
+        yield PooledFile(uri, len(data), data.shape[1], data)
 
 
 @contextmanager
@@ -241,22 +249,3 @@ def _check_source(source: Any, path: Path | None, what: str) -> None:
         enough = int(np.prod(shape, dtype=np.int64)) == needed[0]
     if not enough:
         raise StoreError(f"{what}: its part {part} has {source.dset_name} {shape}; needed is {needed}")
-
-
-def find_parts(uri: str) -> list[str]:
-    """The file itself, or where it was cut, its chunks in order: `dinov2_xaa_local.hdf5`, `dinov2_xab_…`.
-
-    Raises:
-        StoreError: There is neither.
-    """
-    path = Storage.at(uri).local
-    if path is None or path.is_file():
-        return [uri]
-    backbone, mark, rest = path.name.partition("_")
-    pattern = re.compile(f"{re.escape(backbone)}_x[a-z]{{2,}}{re.escape(mark + rest)}")
-    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-    # `split` goes on with longer endings after xyz.
-    found = sorted((name for name in names if pattern.fullmatch(name)), key=lambda name: (len(name), name))
-    if not found:
-        raise StoreError(f"{uri} is missing, and so are chunks of it ({backbone}_xaa{mark}{rest})")
-    return [str(path.with_name(name)) for name in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ames_ray.store.meta import add_counts
+from ames_ray.store.meta import AUTHORS, NO_FEATURES, add_counts
 
 if TYPE_CHECKING:
     from ames_ray.store.reader import Store
@@ -64,13 +64,19 @@ def describe_store(store: Store) -> StoreInfo:
     """Count what is there; a store opened with `allow_partial=True` may be unfinished."""
     meta = store.meta
     summaries = store.summaries.values()
+    rows_ok, failed = sum(summary.ok for summary in summaries), add_counts(s.failed for s in summaries)
+    is_authors = meta.format == AUTHORS
+    if is_authors:
+        # Nobody counted before.
+        rows_ok = int(store.ok.sum())
+        failed = {NO_FEATURES: meta.rows - rows_ok} if rows_ok < meta.rows else {}
     return StoreInfo(
         uri=store.storage.uri,
-        finished=bool(store.card) and len(summaries) == meta.shards,
+        finished=is_authors or (bool(store.card) and len(summaries) == meta.shards),
         rows=meta.rows,
         rows_done=sum(summary.rows for summary in summaries),
-        rows_ok=sum(summary.ok for summary in summaries),
-        failed=add_counts(summary.failed for summary in summaries),
+        rows_ok=rows_ok,
+        failed=failed,
         flagged=add_counts(summary.flagged for summary in summaries),
         shards=meta.shards,
         shards_done=len(summaries),

@@ -34,7 +34,8 @@ def merge(stores: Sequence[Store], output: str) -> Store:
         store.require_all()
         _require_equal(stores[0], store)
     manifest = _joined(stores)
-    meta = replace(stores[0].meta, rows=len(manifest), manifest_digest=manifest.digest)
+    first = stores[0].meta
+    meta = replace(first, rows=len(manifest), manifest_digest=manifest.digest, format=first.own_format)
     sources = [
         {
             "name": store.storage.uri.rpartition("/")[2],

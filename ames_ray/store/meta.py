@@ -27,7 +27,11 @@ JOINED = "features.hdf5"
 """Virtual file that joins the shards of an HDF5 store."""
 PACK = "packed.hdf5"
 """Copy of all descriptors in one piece, for random reads."""
-FORMATS = {"parquet": "parquet", "hdf5": "hdf5"}
+AUTHORS = "authors"
+"""Format of the authors' own files, which are read and never written."""
+NO_FEATURES = "no_features"
+"""Reason of a row of theirs that holds padding alone."""
+FORMATS = {"parquet": "parquet", "hdf5": "hdf5", AUTHORS: "hdf5"}
 """File name suffix by format."""
 CODECS = {"float32": 32, "float16": 16, "binary": 1}
 """Bits of a descriptor's dimension by codec; binary is one sign bit."""
@@ -42,7 +46,7 @@ class StoreMeta:
     Attributes:
         rows: Lines of the image list; the store has as many rows, failed ones included.
         shard_rows: Rows of a shard; the last one may be shorter.
-        format: "parquet" or "hdf5".
+        format: "parquet" or "hdf5"; "authors" where rows are read from the authors' files.
         codec: "float16", "float32", or "binary" (packed sign bits, most significant first, 1 = +1).
         topk: Most local descriptors of a row.
         dim: Width D of a descriptor (for binary: bits).
@@ -87,6 +91,11 @@ class StoreMeta:
     def shard_name(self, shard: int) -> str:
         """File of a shard, below the folder of the store."""
         return f"shards/{shard:05d}.{FORMATS[self.format]}"
+
+    @property
+    def own_format(self) -> str:
+        """Format of a copy."""
+        return "parquet" if self.format == AUTHORS else self.format
 
     @property
     def row_bytes(self) -> int:

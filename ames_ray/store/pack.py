@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from ames_ray.errors import StoreError
 from ames_ray.store.codec import describe, payload_kinds
 from ames_ray.store.guard import reading
 from ames_ray.store.shards import content_digest, open_shard
-from ames_ray.types import FeatureBatch, IntArray
+from ames_ray.types import AnyArray, FeatureBatch, IntArray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _ATTRIBUTE = "ames_ray"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Pack:
     """A packed file, ready to be read.
 
@@ -69,10 +70,19 @@ class Pack:
         """Descriptors of some rows in any order, as `Store.read` gives them."""
         count = checked_count(count, self.shape[1], str(self.path))
         rows = checked_rows(rows, self.shape[0], str(self.path))
+        return FeatureBatch(
+            rows, np.asarray(self._data[rows, :count]), np.arange(count) < self.real[rows, None]
+        )
+
+    @cached_property
+    def _data(self) -> AnyArray:
+        """The mapped file; pages once read stay mapped, so it is kept between reads."""
         with reading(str(self.path), "make it anew from the store"):
-            # Mapping costs microseconds, and a pack without an open map can be sent to other processes.
-            data = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
-        return FeatureBatch(rows, np.asarray(data[rows, :count]), np.arange(count) < self.real[rows, None])
+            return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process maps the file itself; pickled, the map would be the whole gallery.
+        return {name: value for name, value in vars(self).items() if name != "_data"}
 
 
 def write_pack(path: Path, storage: Storage, meta: StoreMeta, summaries: Mapping[int, ShardSummary]) -> None:

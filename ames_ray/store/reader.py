@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ames_ray.datasets.authors_list import authors_manifest
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.errors import StoreError
 from ames_ray.files import Storage
 from ames_ray.store.codec import decode, payload_kinds
 from ames_ray.store.guard import publishing, reading
-from ames_ray.store.meta import CARD, MANIFEST, META, PACK, SHARDS, ShardSummary, StoreMeta
+from ames_ray.store.meta import AUTHORS, CARD, MANIFEST, META, PACK, SHARDS, ShardSummary, StoreMeta
 from ames_ray.store.pack import Pack, checked_count, checked_rows, write_pack
 from ames_ray.store.shards import content_digest, is_whole, open_shard, read_marks, read_shard_list
 from ames_ray.types import BoolArray, FeatureBatch, FloatArray, ImageFeatures, IntArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+
+_HDF5 = (".hdf5", ".h5")
 
 
 class Store:
@@ -44,7 +48,8 @@ class Store:
         """Open a store.
 
         Args:
-            uri: Folder, or `scheme://` address.
+            uri: Folder, or `scheme://` address; or a file `…_local.hdf5` of the authors, whose other files
+                are found beside it.
             allow_partial: Accept a store that is not finished; it has the rows of its finished shards.
 
         Raises:
@@ -52,6 +57,8 @@ class Store:
         """
         storage = Storage.at(uri)
         if not storage.exists(META):
+            if uri.endswith(_HDF5):
+                return cls._of_authors(storage)
             raise StoreError(
                 f"{storage.uri} is no store: it has no {META}", "`ames-ray extract` makes a store"
             )
@@ -69,6 +76,15 @@ class Store:
         _require_whole(storage, meta, summaries)
         return cls(storage, meta, summaries)
 
+    @classmethod
+    def _of_authors(cls, storage: Storage) -> Self:
+        from ames_ray.store.authors_store import describe_authors
+
+        meta, summaries, manifest = describe_authors(storage.uri)
+        store = cls(storage, meta, summaries)
+        store.__dict__["manifest"] = manifest
+        return store
+
     @cached_property
     def manifest(self) -> Manifest:
         """The image list.
@@ -76,7 +92,10 @@ class Store:
         Raises:
             StoreError: It is not the one that the store was made from.
         """
-        manifest = Manifest.read(self.storage, MANIFEST)
+        if self.meta.format == AUTHORS:
+            manifest = authors_manifest(self.storage.uri, self.meta.rows)
+        else:
+            manifest = Manifest.read(self.storage, MANIFEST)
         if (len(manifest), manifest.digest) != (self.meta.rows, self.meta.manifest_digest):
             raise StoreError(
                 f"{self.storage.uri}/{MANIFEST} is not the list that {META} names",
@@ -149,21 +168,31 @@ class Store:
                 descriptors[here], real[here] = file.descriptors(local, count)
         return FeatureBatch(wanted, descriptors, np.arange(count) < real[:, None])
 
-    def pooled(self, name: str) -> FloatArray:
-        """A global descriptor of all rows (rows, D) float32; zeros for failed rows (see `ok`).
+    def pooled(self, name: str, start: int = 0, stop: int | None = None) -> FloatArray:
+        """A global descriptor of rows (B, D) float32; zeros for failed rows (see `ok`).
+
+        Args:
+            name: Name of the descriptor.
+            start: First row.
+            stop: The row after the last one; none for all.
 
         Raises:
-            StoreError: The store has no descriptor of that name, or shards are missing.
+            StoreError: The store has no descriptor of that name or no such rows, or shards are missing.
         """
         if name not in self.meta.pooled:
             known = ", ".join(sorted(self.meta.pooled)) or "none"
             raise StoreError(f"{self.storage.uri} has no global descriptor {name!r}; it has {known}")
-        found = np.empty((self.meta.rows, self.meta.pooled[name]), np.float32)
-        for shard in range(self.meta.shards):
-            start, stop = self.meta.shard_range(shard)
+        stop = self.meta.rows if stop is None else stop
+        if not 0 <= start <= stop <= self.meta.rows:
+            raise StoreError(f"rows {start} to {stop} were asked of {self.meta.rows} in {self.storage.uri}")
+        found = np.empty((stop - start, self.meta.pooled[name]), np.float32)
+        for shard in range(start // self.meta.shard_rows, -(-stop // self.meta.shard_rows)):
+            first, last = self.meta.shard_range(shard)
             self._summary(shard)
+            here = slice(max(start, first), min(stop, last))
             with open_shard(self.storage, self.meta, shard) as file:
-                found[start:stop] = file.column(name)
+                values = file.column(name)[here.start - first : here.stop - first]
+            found[here.start - start : here.stop - start] = values
         return found
 
     @cached_property

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from ames_ray.errors import StoreError
 from ames_ray.files import to_json
 from ames_ray.store.guard import publish, reading
-from ames_ray.store.meta import CARD, JOINED, PACK, SHARDS, ShardSummary, summary_from_json
+from ames_ray.store.meta import AUTHORS, CARD, JOINED, PACK, SHARDS, ShardSummary, summary_from_json
 from ames_ray.store.parquet import ParquetShard, ParquetWriter
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ def open_shard(storage: Storage, meta: StoreMeta, shard: int) -> Iterator[ShardS
     Raises:
         StoreError: It is missing or damaged; also where that shows only inside the block.
     """
+    if meta.format == AUTHORS:
+        from ames_ray.store.authors_store import AuthorsShard
+
+        with reading(storage.uri), closing(AuthorsShard(storage.uri, meta, shard)) as file:
+            yield file
+        return
     name = meta.shard_name(shard)
     hint = f"delete {name} and run the command that made the store again: only this shard is redone"
     with reading(f"{storage.uri}/{name}", hint):

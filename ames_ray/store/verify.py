@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.errors import AmesError
+from ames_ray.errors import AmesError, StoreError
 from ames_ray.store.codec import payload_kinds
+from ames_ray.store.meta import AUTHORS
 from ames_ray.store.shards import open_shard, read_marks
 
 if TYPE_CHECKING:
@@ -48,7 +49,15 @@ def verify(store: Store) -> VerifyReport:
 
     Args:
         store: The store; opened with `allow_partial=True`, it may miss shards, and each one is named.
+
+    Raises:
+        StoreError: It is a file of the authors.
     """
+    if store.meta.format == AUTHORS:
+        raise StoreError(
+            f"{store.storage.uri} is a file of the authors: no hash of it is known to compare with",
+            "`ames-ray store import` makes a store that can be verified",
+        )
     problems = list(_check_list(store))
     marks = read_marks(store.storage)
     sound = 0

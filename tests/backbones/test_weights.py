@@ -35,7 +35,9 @@ def same(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "encoder_q.", "module.encoder_q."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "encoder_q.", "module.encoder_q.", "_orig_mod.", "module._orig_mod."]
+)
 def test_known_prefixes_are_taken_off(tmp_path: Path, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     torch.save({"state": {prefix + k: v for k, v in trained().items()}}, tmp_path / "w.pt")
     net = Net()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +90,13 @@ def test_config_says_what_the_words_resolve_to(capsys: pytest.CaptureFixture[str
     assert "needs a verb" in capsys.readouterr().err
     assert main(["config", "extract", "imges=x"]) == 2
     assert "images" in capsys.readouterr().err
+
+
+def test_nobody_reads_the_output() -> None:
+    script = "set -o pipefail; python -m ames_ray.cli.main completion bash | true"
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.returncode in {0, 141}

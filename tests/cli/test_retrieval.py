@@ -97,7 +97,7 @@ def test_the_table_of_a_sweep_is_that_of_the_textbook(
 ) -> None:
     assert main(sweep_words(here, tmp_path)) == 0
     result = result_of(tmp_path)
-    (scores,) = tmp_path.glob("scores-*.safetensors")
+    (scores,) = tmp_path.glob("scores-*.parquet")
 
     assert result["global"]["figures"] == pytest.approx(naive(here, scores, 1.0, 0.0, 0), abs=1e-12)
     settings = [(row["lamb"], row["temp"], row["num_rerank"]) for row in result["rows"]]
@@ -131,7 +131,7 @@ def test_the_table_of_a_sweep_is_that_of_the_textbook(
 def test_the_scores_are_those_of_the_dense_form(here: Path, tmp_path: Path) -> None:
     model = f"model={here / 'model.safetensors'}"
     assert main(words(here, tmp_path, model, "num_rerank=5", "db_desc_num=3")) == 0
-    (path,) = tmp_path.glob("scores-*.safetensors")
+    (path,) = tmp_path.glob("scores-*.parquet")
     scores = load_pair_scores(str(path))
     assert (scores.query_desc_num, scores.db_desc_num) == (4, 3)
     query = Gallery.open([str(here / "stores" / "query")])
@@ -169,7 +169,7 @@ def test_without_a_model_it_is_the_global_ranking(
     assert "3 of 3 queries cropped to their box" in captured.err
 
 
-@pytest.mark.parametrize("name", ["nn.safetensors", "nn_blank.pkl"])
+@pytest.mark.parametrize("name", ["nn.parquet", "nn_blank.pkl"])
 def test_neighbors_score_evaluate_step_by_step_give_the_same(
     here: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,13 +183,13 @@ def test_neighbors_score_evaluate_step_by_step_give_the_same(
     assert "19 to 19 a query" in capsys.readouterr().out
     model = f"model={here / 'model.safetensors'}"
     scoring = ["score", *pair, f"nn_file={nn_file}", model, "num_rerank=400"]
-    assert main([*scoring, f"output={tmp_path / 'scores.safetensors'}"]) == 0
-    step = load_pair_scores(str(tmp_path / "scores.safetensors"))
+    assert main([*scoring, f"output={tmp_path / 'scores.parquet'}"]) == 0
+    step = load_pair_scores(str(tmp_path / "scores.parquet"))
     (path,) = whole.glob("scores-*")
     one = load_pair_scores(str(path))
     np.testing.assert_array_equal(step.rows, one.rows)
     np.testing.assert_array_equal(step.logits, one.logits)
-    assert not (tmp_path / "scores.safetensors.pieces").exists()
+    assert not (tmp_path / "scores.parquet.pieces").exists()
 
     assert main([*sweep_words(here, tmp_path / "own"), f"nn_file={nn_file}"]) == 0
     assert result_of(tmp_path / "own")["rows"] == result_of(whole)["rows"]
@@ -199,11 +199,11 @@ def test_score_takes_the_candidates_of_a_protocol(here: Path, tmp_path: Path) ->
     pair = [
         word for word in words(here, tmp_path) if word.startswith(("query=", "gallery=", "ground_truth="))
     ]
-    nn_file = tmp_path / "nn.safetensors"
+    nn_file = tmp_path / "nn.parquet"
     assert main(["neighbors", *pair[:2], f"output={nn_file}"]) == 0
     more = [f"nn_file={nn_file}", f"model={here / 'model.safetensors'}", "num_rerank=3"]
-    assert main(["score", *pair, *more, f"output={tmp_path / 'scores.safetensors'}"]) == 0
-    scores, ranked = load_pair_scores(str(tmp_path / "scores.safetensors")), rankings(here)[0]
+    assert main(["score", *pair, *more, f"output={tmp_path / 'scores.parquet'}"]) == 0
+    scores, ranked = load_pair_scores(str(tmp_path / "scores.parquet")), rankings(here)[0]
     for number, gnd in enumerate(GND):
         needed = {
             row
@@ -215,7 +215,7 @@ def test_score_takes_the_candidates_of_a_protocol(here: Path, tmp_path: Path) ->
 
 def test_neighbors_of_a_list_in_itself(here: Path, tmp_path: Path) -> None:
     store = here / "stores" / "gallery"
-    output = tmp_path / "nn.safetensors"
+    output = tmp_path / "nn.parquet"
     arguments = [f"query={store}", f"gallery={store}", "exclude_self=true", "shortlist_size=4"]
     assert main(["neighbors", *arguments, f"output={output}"]) == 0
     rows = load_shortlist(str(output)).rows
@@ -249,7 +249,7 @@ def test_what_does_not_fit_is_refused_by_name(
     (tmp_path / "twice.pkl").write_bytes(pickle.dumps(np.stack([np.ones((3, 2)), np.full((3, 2), 4.0)])))
     refused("image 4 more than once", words(here, tmp_path, f"nn_file={tmp_path / 'twice.pkl'}"))
     refused(
-        "must end in .safetensors or .pkl",
+        "must end in .parquet or .pkl",
         ["neighbors", f"query={stores}", f"gallery={stores}", f"output={tmp_path / 'nn.csv'}"],
     )
     assert not list(tmp_path.glob("evaluation-*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -136,19 +137,50 @@ def test_the_job_of_the_comment_is_a_verb_that_parses() -> None:
     from ames_ray.config.compose import compose
     from ames_ray.config.extract import ExtractConfig
 
-    text = (ROOT / "cluster.yaml").read_text().replace("# ", "").replace("\\\n", "")
+    text = re.sub(r"\\\n# +", "", (ROOT / "cluster.yaml").read_text())
     script, words = re.findall(r"-- +python (\S+) (.+)", text)[0]
     assert (ROOT / script).is_file()
     job = compose(ExtractConfig, words.split())
     assert job.output.startswith("s3://")
+    # A published backbone is refused without its detector, and the nodes have what is in the repository.
+    assert job.detector is not None
+    assert job.detector.startswith("/home/ray/ames-ray/")
+
+
+def upload_of(folder: Path, archive: Path) -> None:
+    """What `ray job submit --working-dir FOLDER` packs."""
+    from ray._private.runtime_env.packaging import create_package
+
+    create_package(str(folder), archive, include_gitignore=True, excludes=[".git", ".venv"])
+
+
+def test_data_and_weights_are_never_uploaded(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    for name in ("jobs", "configs"):
+        shutil.copytree(ROOT / name, checkout / name)
+    for name in (".gitignore", ".rayignore"):
+        shutil.copy(ROOT / name, checkout)
+    big = (
+        "data/a.bin",
+        "store/shards/00000.parquet",
+        "stores/a/x",
+        "demo/a.html",
+        "photos/a.jpg",
+        "a.tar.gz",
+    )
+    for name in (*big, "dinov2_detector.pt", "more/b.JPG.jpg", "configs/c.safetensors", "x/gallery.hdf5"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_bytes(bytes(1000))
+    upload_of(checkout, tmp_path / "upload.zip")
+    names = [name for name in zipfile.ZipFile(tmp_path / "upload.zip").namelist() if not name.endswith("/")]
+    assert "jobs/extract.py" in names
+    assert {n for n in names if not n.endswith((".py", ".yaml"))} == {".gitignore", ".rayignore"}
 
 
 def test_uploads_hold_what_runs_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ray._private.runtime_env.packaging import create_package
-
     monkeypatch.chdir(ROOT)
     archive = tmp_path / "upload.zip"
-    create_package(str(ROOT), archive, include_gitignore=True, excludes=[".git", ".venv"])
+    upload_of(ROOT, archive)
     names = set(zipfile.ZipFile(archive).namelist())
     assert {
         "ames_ray/cli/main.py",
@@ -168,4 +200,6 @@ def test_uploads_hold_what_runs_and_nothing_else(tmp_path: Path, monkeypatch: py
         "demo",
         "stores",
     }
-    assert archive.stat().st_size < 10 << 20
+    size = archive.stat().st_size
+    print(f"an upload has {size:,} bytes")
+    assert size < 2 << 20

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose, config_folder, group_choices
 from ames_ray.config.extract import CheckConfig, ExtractConfig
+from ames_ray.config.report import CompareConfig
 from ames_ray.config.store import ExportConfig, ImportConfig, InfoConfig
 from ames_ray.errors import ConfigError
 
@@ -117,3 +118,11 @@ def test_every_verb_has_examples_that_compose() -> None:
             )
             assert " ".join(words[: len(name.split())]) == name
             compose(job, words[len(name.split()) :])
+
+
+def test_words_without_a_name_go_to_the_settings_in_turn() -> None:
+    assert compose(CompareConfig, ["a.json", "b.json", "queries=3"]) == compose(
+        CompareConfig, ["first=a.json", "second=b.json", "queries=3"]
+    )
+    with pytest.raises(ConfigError, match=r"'c\.json' is not of the form key=value"):
+        compose(CompareConfig, ["a.json", "b.json", "c.json"])

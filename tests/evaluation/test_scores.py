@@ -7,13 +7,16 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
 
 from ames_ray.errors import DatasetError, StoreError
+from ames_ray.evaluation import score_files
 from ames_ray.evaluation.score_files import load_pair_scores, load_shortlist, save_scores
 from ames_ray.evaluation.scores import PairScores, Shortlist, ranking_rows
 
@@ -90,13 +93,13 @@ def test_files_keep_everything(tmp_path: Path) -> None:
         {"index": "flat", "descriptor": "cls"},
     )
     scores = pair_scores([[3, 1]], [[nan, -2.5]], gallery_manifest="gm", settings={"precision": "float32"})
-    save_scores(shortlist, str(tmp_path / "deep" / "shortlist.safetensors"))
-    save_scores(scores, str(tmp_path / "scores.safetensors"))
-    again = load_shortlist(str(tmp_path / "deep" / "shortlist.safetensors"))
+    save_scores(shortlist, str(tmp_path / "deep" / "shortlist.parquet"))
+    save_scores(scores, str(tmp_path / "scores.parquet"))
+    again = load_shortlist(str(tmp_path / "deep" / "shortlist.parquet"))
     np.testing.assert_array_equal(again.rows, shortlist.rows)
     np.testing.assert_array_equal(again.similarities, shortlist.similarities)
     assert (again.query_manifest, again.gallery_manifest, again.settings) == ("qm", "gm", shortlist.settings)
-    scores_again = load_pair_scores(str(tmp_path / "scores.safetensors"))
+    scores_again = load_pair_scores(str(tmp_path / "scores.parquet"))
     np.testing.assert_array_equal(scores_again.logits, scores.logits)
     assert (scores_again.model_hash, scores_again.query_desc_num, scores_again.db_desc_num) == (
         "f00d",
@@ -110,20 +113,43 @@ def test_files_are_equal_for_equal_content_and_open_elsewhere(tmp_path: Path) ->
     for name, settings in (("a", {"x": 1, "y": 2}), ("b", {"y": 2, "x": 1})):
         save_scores(pair_scores([[3, 1]], [[0.5, -2.5]], settings=settings), str(tmp_path / name))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    with safe_open(str(tmp_path / "a"), "numpy") as file:
-        assert file.get_tensor("logits").tolist() == [[0.5, -2.5]]
-        assert json.loads(file.metadata()["ames_ray"])["model_hash"] == "f00d"
+    lines = [(0, 0, 3, 0.5), (0, 1, 1, -2.5)]
+    found = duckdb.sql(f"select * from read_parquet('{tmp_path / 'a'}')")
+    assert found.fetchall() == lines
+    assert found.columns == ["query", "rank", "row", "logit"]
+    assert [str(kind) for kind in found.types] == ["BIGINT", "INTEGER", "BIGINT", "FLOAT"]
+    assert list(pd.read_parquet(tmp_path / "a").itertuples(index=False, name=None)) == lines
+    metadata = pq.read_schema(tmp_path / "a").metadata
+    assert json.loads(metadata[b"ames_ray"])["model_hash"] == "f00d"
+
+
+def test_long_lists_and_gaps_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_files, "_GROUP_PAIRS", 20)
+    g = np.random.default_rng(0)
+    rows = np.array([g.permutation(40)[:9] for _ in range(13)])
+    rows[g.random(rows.shape) < 0.2] = -1
+    rows[4] = -1
+    logits = np.where(rows < 0, np.nan, g.standard_normal(rows.shape)).astype(np.float32)
+    save_scores(pair_scores(rows, logits), str(tmp_path / "scores"))
+    assert pq.ParquetFile(tmp_path / "scores").num_row_groups == 7
+    again = load_pair_scores(str(tmp_path / "scores"))
+    np.testing.assert_array_equal(again.rows, rows)
+    np.testing.assert_array_equal(again.logits, logits)
+    for shape in ((0, 5), (3, 0)):
+        empty = Shortlist(np.empty(shape, np.int64), np.empty(shape, np.float32))
+        save_scores(empty, str(tmp_path / "empty"))
+        assert load_shortlist(str(tmp_path / "empty")).rows.shape == shape
 
 
 def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    save_scores(pair_scores([[3]], [[0.5]]), "here.safetensors")
-    assert load_pair_scores("here.safetensors").rows.tolist() == [[3]]
+    save_scores(pair_scores([[3]], [[0.5]]), "here.parquet")
+    assert load_pair_scores("here.parquet").rows.tolist() == [[3]]
 
 
 def test_refuses_other_files(tmp_path: Path) -> None:
     save_scores(Shortlist(np.array([[1]]), np.array([[0.5]])), str(tmp_path / "shortlist"))
-    with pytest.raises(DatasetError, match=r"holds Shortlist \(rows, similarities\), not a PairScores"):
+    with pytest.raises(DatasetError, match="holds Shortlist, not a PairScores"):
         load_pair_scores(str(tmp_path / "shortlist"))
     (tmp_path / "cut").write_bytes((tmp_path / "shortlist").read_bytes()[:-3])
     (tmp_path / "pickle").write_bytes(pickle.dumps({"rows": [1]}))
@@ -131,10 +157,13 @@ def test_refuses_other_files(tmp_path: Path) -> None:
     for name in ("cut", "pickle", "empty"):
         with pytest.raises(DatasetError, match=f"{name} is not a file of scores"):
             load_shortlist(str(tmp_path / name))
-    from safetensors.numpy import save_file
-
-    save_file({"rows": np.zeros(1)}, str(tmp_path / "foreign"))
+    pd.DataFrame({"row": [1, 2]}).to_parquet(tmp_path / "foreign")
     with pytest.raises(DatasetError, match="foreign is not a file of scores"):
         load_shortlist(str(tmp_path / "foreign"))
+    data = bytearray((tmp_path / "shortlist").read_bytes())
+    data[8] ^= 1
+    (tmp_path / "flipped").write_bytes(data)
+    with pytest.raises(DatasetError, match="flipped is not a file of scores"):
+        load_shortlist(str(tmp_path / "flipped"))
     with pytest.raises(StoreError, match="missing does not exist"):
         load_shortlist(str(tmp_path / "missing"))

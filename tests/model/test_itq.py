@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-from ames_ray.errors import WeightsError
+from ames_ray.errors import UnsafeFileError, WeightsError
 from ames_ray.model.itq import load_rotation, save_rotation
 
 if TYPE_CHECKING:
@@ -65,3 +66,18 @@ def test_missing_and_foreign(suffix: str, tmp_path: Path) -> None:
         load_rotation(tmp_path / f"itq{suffix}", 24, 16)
     with pytest.raises(WeightsError, match=r"end in .npz or .pt"):
         save_rotation(torch.zeros(24, 16), tmp_path / "itq.txt")
+
+
+class _Evil:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.marker),)
+
+
+def test_a_file_that_would_run_code_is_called_unsafe(tmp_path: Path) -> None:
+    torch.save({"W": _Evil(tmp_path / "it ran")}, tmp_path / "itq.pt")
+    with pytest.raises(UnsafeFileError, match=r"itq\.pt is not only numbers: it would create .*mkdir"):
+        load_rotation(tmp_path / "itq.pt", 24, 16)
+    assert not (tmp_path / "it ran").exists()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ames_ray.errors import ConfigError, DatasetError, StoreError
-from ames_ray.retrieval import neighbors
+from ames_ray.retrieval import block, neighbors
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors, nearest
 from ames_ray.store.reader import Store
@@ -64,8 +64,8 @@ def test_many_queries_meet_a_block_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     queries = g.integers(-3, 4, (11, 4)).astype(np.float32)
     gallery = g.integers(-3, 4, (30, 4)).astype(np.float32)
     expected = nearest(queries, [gallery], 7)
-    monkeypatch.setattr(neighbors, "QUERY_ROWS", 4)
-    monkeypatch.setattr(neighbors, "MERGED_VALUES", 50)
+    monkeypatch.setattr(block, "QUERY_ROWS", 4)
+    monkeypatch.setattr(block, "MERGED_VALUES", 50)
     np.testing.assert_array_equal(nearest(queries, [gallery[:9], gallery[9:]], 7)[0], expected[0])
 
 
@@ -81,7 +81,7 @@ def test_what_is_not_finite_is_nobodys_neighbor() -> None:
 
 def test_other_widths_and_no_size_are_refused() -> None:
     queries = np.ones((2, 3), np.float32)
-    with pytest.raises(DatasetError, match=r"shape \(4, 2\), the queries are 3 wide"):
+    with pytest.raises(DatasetError, match="descriptors are 2 wide, the queries 3"):
         nearest(queries, [np.ones((4, 2), np.float32)], 1)
     with pytest.raises(ConfigError, match="shortlist_size=0"):
         nearest(queries, [], 0)
@@ -138,8 +138,8 @@ def test_stores_of_other_kinds_are_refused(tmp_path: Path) -> None:
         find_neighbors(store, Gallery((other,)), "cls", 3)
     with pytest.raises(StoreError, match="do not make one gallery"):
         Gallery((store, other))
-    with pytest.raises(StoreError, match="codec is float16 and float32"):
-        Gallery((store, make_store(tmp_path / "c", 5, codec="float32")))
+    with pytest.raises(StoreError, match="codec is float16 and binary"):
+        Gallery((store, make_store(tmp_path / "c", 5, codec="binary")))
     with pytest.raises(StoreError, match="no global descriptor 'gem'; it has cls, global"):
         find_neighbors(store, Gallery((store,)), "gem", 3)
 

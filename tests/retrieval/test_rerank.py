@@ -1,14 +1,25 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from ames_ray.backbones.sift import find_features
+from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor
 from ames_ray.errors import ConfigError, DatasetError, StoreError
+from ames_ray.images.read import decode
+from ames_ray.model.ames import Ames
+from ames_ray.model.checkpoints import load_ames, save_ames
+from ames_ray.model.options import PUBLISHED, AmesOptions
 from ames_ray.model.padding import LOWEST_LOGIT
+from ames_ray.model.reranker import Reranker, load_reranker
 from ames_ray.retrieval.rerank import rerank
 from ames_ray.types import FloatArray
+from tests.model.networks import random_model
+from tests.photos import make_photos
 from tests.retrieval.small import dense_logit, small_model, small_reranker
 
 RANDOM = np.random.default_rng(1)
@@ -66,3 +77,52 @@ def test_wrong_input_is_refused() -> None:
         rerank(QUERY, [np.full((2, 16), np.nan, np.float32)], small_reranker())
     with pytest.raises(StoreError, match="the model takes"):
         rerank(QUERY[:, :10], [hit[:, :10] for hit in HITS], small_reranker())
+
+
+def sift_model(path: Path) -> Reranker:
+    save_ames(random_model(AmesOptions(128, dim=32, blocks=2, feedforward=16)), path / "model.pt")
+    return load_reranker("ames", str(path / "model.pt"))
+
+
+def test_pictures_are_scored_as_their_descriptors_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_photos(tmp_path, 4)
+    photos = [tmp_path / f"photo{n}.jpg" for n in range(4)]
+    model, extractor = sift_model(tmp_path), build_extractor(ExtractorOptions("sift", topk=40), "cpu")
+    pixels = [decode(photo.read_bytes(), max_pixels=10**6, truncated="fail").pixels for photo in photos]
+    arrays = [find_features(picture).descriptors[:40] for picture in pixels]
+    for query, hits in ((photos[0], photos[1:]), (str(photos[0]), list(map(str, photos[1:])))):
+        found = rerank(query, hits, model, extractor=extractor)
+        np.testing.assert_array_equal(found.logits, rerank(arrays[0], arrays[1:], model).logits)
+    mixed = rerank(arrays[0], photos[1:], model, extractor=extractor)
+    np.testing.assert_array_equal(mixed.order, found.order)
+
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    found = rerank(photos[0], [tmp_path / "broken.jpg", *photos[1:]], model, extractor=extractor)
+    assert found.order[-1] == 0
+    assert "broken.jpg cannot be used, it comes last: not_an_image" in caplog.text
+    with pytest.raises(DatasetError, match=r"the query .*gone\.jpg cannot be used: missing"):
+        rerank(tmp_path / "gone.jpg", photos, model, extractor=extractor)
+    with pytest.raises(DatasetError, match=r"photo1\.jpg is a picture, and nothing was given"):
+        rerank(photos[0], photos[1:], model)
+    with pytest.raises(StoreError, match="backbone=sift holds descriptors 128 wide, the model takes 16"):
+        rerank(photos[0], photos[1:], small_reranker(), extractor=extractor)
+
+
+def test_the_snippet_of_the_readme(tmp_path: Path) -> None:
+    model = load_ames(published_like(tmp_path))
+    logits = model(torch.rand(1, 600, 768), torch.rand(10, 100, 768))
+    assert logits.shape == (10,)
+
+    query, hits = RANDOM.random((600, 768)), RANDOM.random((10, 100, 768))
+    found = rerank(query, hits, load_reranker("ames", published_like(tmp_path)))
+    assert found.order.shape == found.scores.shape == (10,)
+
+
+def published_like(folder: Path) -> str:
+    """A file of untrained weights under a published name."""
+    path = folder / "dinov2_ames.pt"
+    if not path.is_file():
+        save_ames(Ames(PUBLISHED["dinov2_ames"]), path)
+    return str(path)

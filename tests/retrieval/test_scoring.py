@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ames_ray.errors import ConfigError, StoreError
-from ames_ray.evaluation.scores import Shortlist
+from ames_ray.errors import ConfigError, StoreError, WeightsError
+from ames_ray.evaluation.scores import PairScores, Shortlist
 from ames_ray.files import Storage
 from ames_ray.model.ames import Ames
 from ames_ray.model.ames_reranker import AmesReranker
 from ames_ray.model.options import AmesOptions
 from ames_ray.model.padding import LOWEST_LOGIT
+from ames_ray.retrieval import pieces as pieces_module
+from ames_ray.retrieval import scoring
+from ames_ray.retrieval.crew import threads
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.kept import kept_scores, kept_shortlist, read_shortlist, write_shortlist
 from ames_ray.retrieval.neighbors import find_neighbors
-from ames_ray.retrieval.scoring import ScoreOptions, score_pairs
+from ames_ray.retrieval.pieces import score_pairs
+from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from ames_ray.store.reader import Store
 from tests.retrieval.small import (
     CountingReranker,
@@ -77,7 +82,10 @@ def test_logits_are_those_of_the_dense_form_pair_by_pair(
     found.check_belongs_to(shortlist)
 
 
-def test_a_killed_run_goes_on_where_it_was(stores: Stores, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces_module, "PIECE_PAIRS", 5)
     query, gallery = stores
     shortlist, options = shortlist_of(stores, 5), ScoreOptions(batch_size=2)
     whole = score_pairs(shortlist, query, gallery, small_reranker(), options)
@@ -85,7 +93,7 @@ def test_a_killed_run_goes_on_where_it_was(stores: Stores, tmp_path: Path) -> No
     killed = CountingReranker(small_model())
     killed.last = 12
     with pytest.raises(KeyboardInterrupt):
-        score_pairs(shortlist, query, gallery, killed, options, pieces=pieces)
+        score_pairs(shortlist, query, gallery, killed, options, pieces=pieces, hire=threads(1))
     kept = len(list(tmp_path.rglob("*.npy")))
     assert 0 < kept < len(shortlist)
 
@@ -102,13 +110,68 @@ def test_a_killed_run_goes_on_where_it_was(stores: Stores, tmp_path: Path) -> No
     )
     np.testing.assert_array_equal(found.logits, whole.logits)
     total = int((shortlist.rows >= 0).sum())
-    assert again.pairs == total - int((shortlist.rows[:kept] >= 0).sum())
-    assert told[0] == (0, total)
+    done = int((shortlist.rows[:kept] >= 0).sum())
+    assert again.pairs == total - done
+    assert told[0] == (done, total)
     assert told[-1] == (total, total)
 
     third = CountingReranker(small_model())
     score_pairs(shortlist, query, gallery, third, options, pieces=pieces)
     assert third.pairs == 0
+
+
+def test_long_lists_are_cut_between_batches_and_short_ones_joined(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, gallery = stores
+    shortlist, options = shortlist_of(stores), ScoreOptions(batch_size=2)
+    whole = score_pairs(shortlist, query, gallery, small_reranker(), options, hire=threads(1))
+    monkeypatch.setattr(scoring, "PIECE_PAIRS", 3)
+    pieces = list(PairScorer(shortlist, query, gallery, small_reranker(), options).pieces())
+    assert {len(piece) for piece in pieces} == {4, int((shortlist.rows[0] >= 0).sum()) % 4}
+    assert sum(map(len, pieces)) == int((shortlist.rows >= 0).sum())
+    folder = Storage.at(tmp_path)
+    for count in (1, 3):
+        found = score_pairs(
+            shortlist, query, gallery, small_reranker(), options, pieces=folder, hire=threads(count)
+        )
+        np.testing.assert_array_equal(found.logits, whole.logits)
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+    monkeypatch.setattr(pieces_module, "PIECE_PAIRS", 8)
+    cut = score_pairs(shortlist, query, gallery, small_reranker(), options, pieces=folder, hire=threads(2))
+    np.testing.assert_array_equal(cut.logits, whole.logits)
+    kept = [len(np.load(path)) for path in sorted(tmp_path.rglob("*.npy"))]
+    assert sum(kept) == int((shortlist.rows >= 0).sum())
+    assert all(8 <= count < 12 for count in kept[:-1])
+
+
+def test_half_a_piece_is_computed_again(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces_module, "PIECE_PAIRS", 4)
+    query, gallery = stores
+    given = (shortlist_of(stores, 4), query, gallery)
+    folder = Storage.at(tmp_path)
+    whole = score_pairs(*given, small_reranker(), ScoreOptions(), pieces=folder)
+    first, second, *_ = sorted(tmp_path.rglob("*.npy"))
+    np.save(first, np.zeros(2, np.float32))
+    second.unlink()
+    model = CountingReranker(small_model())
+    found = score_pairs(*given, model, ScoreOptions(), pieces=folder)
+    np.testing.assert_array_equal(found.logits, whole.logits)
+    assert model.pairs == 8
+
+
+def test_a_worker_with_other_weights_is_refused(stores: Stores) -> None:
+    with pytest.raises(WeightsError, match="a worker has other weights or stores"):
+        score_pairs(
+            shortlist_of(stores, 4),
+            *stores,
+            small_reranker(),
+            ScoreOptions(),
+            hire=threads(1),
+            load=partial(small_reranker, 1),
+        )
 
 
 def test_pieces_of_other_settings_are_not_taken(stores: Stores, tmp_path: Path) -> None:
@@ -182,24 +245,39 @@ def test_budgets_of_nothing_are_refused() -> None:
 def test_a_folder_keeps_what_was_made_once(stores: Stores, tmp_path: Path) -> None:
     query, gallery = stores
     folder = Storage.at(tmp_path)
-    shortlist = kept_shortlist(folder, query, gallery, "global", 4)
+    found = [0]
+
+    def neighbors(pooled: str) -> Shortlist:
+        def find() -> Shortlist:
+            found[0] += 1
+            return find_neighbors(query, gallery, pooled, 4)
+
+        return kept_shortlist(folder, query, gallery, {"pooled": pooled, "shortlist_size": 4}, find)
+
+    shortlist = neighbors("global")
     model = CountingReranker(small_model())
-    arguments = (folder, shortlist, query, gallery, model, ScoreOptions(), lambda *_: None)
-    first = kept_scores(*arguments)
+
+    def scores() -> PairScores:
+        given = (shortlist, query, gallery, model, ScoreOptions())
+        return kept_scores(
+            folder, PairScorer(*given).digest, lambda pieces: score_pairs(*given, pieces=pieces)
+        )
+
+    first = scores()
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert sorted(name.split("-")[0] for name in made) == ["neighbors", "scores"]
     pairs = model.pairs
 
-    again = kept_scores(*arguments)
-    np.testing.assert_array_equal(again.logits, first.logits)
-    np.testing.assert_array_equal(kept_shortlist(folder, query, gallery, "global", 4).rows, shortlist.rows)
+    np.testing.assert_array_equal(scores().logits, first.logits)
+    np.testing.assert_array_equal(neighbors("global").rows, shortlist.rows)
     assert model.pairs == pairs
+    assert found == [1]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == made
-    kept_shortlist(folder, query, gallery, "cls", 4)
+    neighbors("cls")
     assert len(list(tmp_path.iterdir())) == 3
 
 
-@pytest.mark.parametrize("name", ["nn.safetensors", "nn_test.pkl"])
+@pytest.mark.parametrize("name", ["nn.parquet", "nn_test.pkl"])
 def test_shortlists_survive_their_files(stores: Stores, tmp_path: Path, name: str) -> None:
     shortlist = shortlist_of(stores, 6)
     write_shortlist(shortlist, str(tmp_path / name))

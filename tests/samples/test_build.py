@@ -21,7 +21,8 @@ import pytest
 from PIL import Image
 
 from ames_ray.errors import DatasetError
-from ames_ray.samples.build import INDEX, SampleReport, build_samples
+from ames_ray.samples.build import SampleReport, build_samples
+from ames_ray.samples.folder import INDEX
 from ames_ray.samples.sources import pixels_sha256, read_catalogue
 
 CATALOGUE = Path(__file__).parents[2] / "ames_ray" / "data" / "samples_gcompris.csv"

@@ -1,4 +1,4 @@
-"""The verbs that search: neighbors, score, evaluate."""
+"""The verb that evaluates: from stores and a ground truth to one table."""
 
 from __future__ import annotations
 
@@ -6,89 +6,29 @@ import hashlib
 import json
 import math
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from ames_ray.card import make_card
-from ames_ray.cli.pairs import PairDisplay
-from ames_ray.cli.tables import facts
-from ames_ray.errors import ResourceError
+from ames_ray.cli.crews import Scoring, search, search_settings
 from ames_ray.evaluation.candidates import candidates
 from ames_ray.evaluation.evaluate import evaluate as evaluate_ranking
-from ames_ray.evaluation.score_files import save_scores
 from ames_ray.evaluation.sweep import check_figure, sweep
 from ames_ray.files import Storage, to_json
+from ames_ray.retrieval.belongs import check_belongs
 from ames_ray.retrieval.benchmark import Benchmark
 from ames_ray.retrieval.gallery import Gallery
-from ames_ray.retrieval.kept import (
-    forget_pieces,
-    kept_scores,
-    kept_shortlist,
-    read_shortlist,
-    write_shortlist,
-)
-from ames_ray.retrieval.neighbors import find_neighbors
-from ames_ray.retrieval.scoring import ScoreOptions, check_belongs, score_pairs
+from ames_ray.retrieval.kept import kept_scores, kept_shortlist, read_shortlist
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ames_ray.config.retrieval import EvaluateConfig, NeighborsConfig, ScoreConfig
+    from ames_ray.config.retrieval import EvaluateConfig
     from ames_ray.evaluation.result import EvaluationResult
     from ames_ray.evaluation.scores import Shortlist
     from ames_ray.evaluation.sweep import Sweep
-    from ames_ray.model.reranker import Reranker
-
-
-def neighbors(config: NeighborsConfig) -> None:
-    """Find the nearest images of every query and write them to one file."""
-    query, gallery = Gallery.open([config.query]), Gallery.open(config.gallery)
-    found = find_neighbors(
-        query.stores[0], gallery, config.pooled, config.shortlist_size, exclude_self=config.exclude_self
-    )
-    write_shortlist(found, config.output)
-    lengths = (found.rows >= 0).sum(axis=1)
-    facts(
-        "neighbors",
-        {
-            "queries": f"{len(found):,}, {int((lengths == 0).sum()):,} of them failed",
-            "gallery": f"{len(gallery):,} images, {int((~gallery.ok).sum()):,} of them failed",
-            "neighbors": f"{int(lengths.min()):,} to {int(lengths.max()):,} a query",
-            "written": config.output,
-        },
-    )
-
-
-def score(config: ScoreConfig) -> None:
-    """Score the head of every list of a shortlist and write the logits to one file."""
-    query, gallery = Gallery.open([config.query]), Gallery.open(config.gallery)
-    shortlist = read_shortlist(config.nn_file)
-    check_belongs(shortlist, query.stores[0], gallery)
-    if config.ground_truth is None:
-        pairs = _head(shortlist, config.num_rerank)
-    else:
-        benchmark = Benchmark.read(config.ground_truth, config.protocol)
-        benchmark.check(query, gallery)
-        pairs = candidates(benchmark.protocol, benchmark.queries_of(shortlist), config.num_rerank)
-    pieces = Storage.at(f"{config.output}.pieces")
-    model = _load(config, config.model)
-    with PairDisplay() as display:
-        found = score_pairs(
-            pairs, query.stores[0], gallery, model, _options(config), pieces=pieces, report=display
-        )
-    save_scores(found, config.output)
-    forget_pieces(pieces)
-    facts(
-        "score",
-        {
-            "pairs": f"{int((found.rows >= 0).sum()):,} of {len(found):,} queries",
-            "descriptors": f"{found.query_desc_num:,} a query, {found.db_desc_num:,} a gallery image",
-            "written": config.output,
-        },
-    )
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -107,11 +47,8 @@ def evaluate(config: EvaluateConfig) -> None:
         table = None
         if config.model is not None:
             pairs = candidates(benchmark.protocol, shortlist, max(config.num_rerank))
-            model = _load(config, config.model)
-            with PairDisplay() as display:
-                scores = kept_scores(
-                    output, pairs, query.stores[0], gallery, model, _options(config), display
-                )
+            scoring = Scoring(config, config.model, pairs, query, gallery)
+            scores = kept_scores(output, scoring.digest, scoring)
             table = sweep(
                 benchmark.protocol,
                 shortlist,
@@ -131,7 +68,10 @@ def _first_ranking(
 ) -> Shortlist:
     if config.nn_file is None:
         size = benchmark.list_length(max(config.num_rerank))
-        return kept_shortlist(output, query.stores[0], gallery, config.pooled, size)
+        settings = search_settings(config, size)
+        return kept_shortlist(
+            output, query.stores[0], gallery, settings, lambda: search(config, query, gallery, size)
+        )
     shortlist = read_shortlist(config.nn_file)
     check_belongs(shortlist, query.stores[0], gallery)
     return shortlist
@@ -191,31 +131,3 @@ def _show(base: EvaluationResult, table: Sweep | None, figure: str) -> None:
 
 def _percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.2f}"
-
-
-def _head(shortlist: Shortlist, num_rerank: int) -> Shortlist:
-    head = slice(None, num_rerank)
-    return replace(
-        shortlist,
-        rows=shortlist.rows[:, head],
-        similarities=shortlist.similarities[:, head],
-        settings={**shortlist.settings, "num_rerank": num_rerank},
-    )
-
-
-def _options(config: EvaluateConfig | ScoreConfig) -> ScoreOptions:
-    return ScoreOptions(config.query_desc_num, config.db_desc_num, config.batch_size, config.precision)
-
-
-def _load(config: EvaluateConfig | ScoreConfig, weights: str) -> Reranker:
-    import torch
-
-    from ames_ray.model.reranker import load_reranker
-
-    has_gpu = torch.cuda.is_available()
-    if config.device == "cuda" and not has_gpu:
-        raise ResourceError(
-            f"device=cuda, but torch {torch.__version__} sees no CUDA device", "pass device=cpu"
-        )
-    device = "cuda" if config.device != "cpu" and has_gpu else "cpu"
-    return load_reranker(config.reranker, weights, device=device, precision=config.precision)

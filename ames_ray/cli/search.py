@@ -1,0 +1,139 @@
+"""The verb that searches with photos: search."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ames_ray.cli.device import local_device
+from ames_ray.errors import FailedRowsError
+from ames_ray.evaluation.ensemble import Ensemble
+from ames_ray.files import Storage
+from ames_ray.images.reasons import EXPLANATIONS
+from ames_ray.report.page import PageText, search_page
+from ames_ray.search.comparison import NetworkComparison, default_comparison
+from ames_ray.search.queries import build_query_extractor, describe, find_queries, read_options
+from ames_ray.search.results import printable
+from ames_ray.search.searcher import Searcher, SearchOptions
+from ames_ray.store.reader import Store
+from ames_ray.store.removed import read_removed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ames_ray.config.search import SearchConfig
+    from ames_ray.search.comparison import Comparison
+    from ames_ray.search.results import Hit, SearchResult
+    from ames_ray.types import ImageFeatures
+
+PAGE, LINES = "index.html", "results.jsonl"
+_SHOWN_QUERIES, _SHOWN_HITS = 5, 10
+
+
+def search(config: SearchConfig) -> None:
+    """Search with one photo or a folder of them; exit code 3 where a photo could not be used."""
+    store = Store.open(config.store)
+    removed = read_removed(store.storage)
+    comparison = _comparison(config)
+    searcher = Searcher(store, comparison, _options(config), removed)
+    results = _judged(config, searcher(_described(config, store)))
+    text = _text(config, store, comparison, len(removed))
+    output = Storage.at(config.output)
+    lines = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for r in results for line in r.lines())
+    output.publish(LINES, lines.encode())
+    output.publish(PAGE, search_page(results, text))
+    _show(results, comparison)
+    print(f"written: {output.address(PAGE)} and {LINES}")  # noqa: T201
+    _refuse_failed(results)
+
+
+def _options(config: SearchConfig) -> SearchOptions:
+    return SearchOptions(
+        pooled=config.pooled,
+        num_results=config.num_results,
+        num_rerank=config.num_rerank,
+        query_desc_num=config.query_desc_num,
+        db_desc_num=config.db_desc_num,
+    )
+
+
+def _described(config: SearchConfig, store: Store) -> list[ImageFeatures]:
+    records = find_queries(config.query, config.bbox)
+    extractor = build_query_extractor(store, local_device(config.device), config.weights, config.detector)
+    reading = read_options(store)
+    return [describe(record, extractor, reading) for record in records]
+
+
+def _comparison(config: SearchConfig) -> Comparison:
+    if config.model is None:
+        return default_comparison()
+    from ames_ray.model.reranker import load_reranker
+
+    device = local_device(config.device)
+    reranker = load_reranker(config.reranker, config.model, device=device, precision=config.precision)
+    return NetworkComparison(reranker, Ensemble(config.lamb, config.temp, config.num_rerank))
+
+
+def _judged(config: SearchConfig, results: list[SearchResult]) -> list[SearchResult]:
+    if config.ground_truth is None:
+        return results
+    from ames_ray.retrieval.benchmark import Benchmark
+    from ames_ray.search.truth import judged
+
+    return judged(results, Benchmark.read(config.ground_truth))
+
+
+def _text(config: SearchConfig, store: Store, comparison: Comparison, removed: int) -> PageText:
+    settings = store.meta.settings
+    images = int(store.ok.sum()) - removed
+    facts = {
+        "images searched": f"{images:,}",
+        "backbone": str(settings.get("backbone", "unknown")),
+        "first ranking": f"inner product of the {config.pooled} descriptors, exact",
+        "re-ranked": f"the first {config.num_rerank:,} by {comparison.name}" if config.num_rerank else "no",
+    }
+    return PageText("Search results", comparison.name, comparison.unit, comparison.reason, facts)
+
+
+def _show(results: Sequence[SearchResult], comparison: Comparison) -> None:
+    console = Console(highlight=False)
+    good = [result for result in results if result.query.ok]
+    for result in good[:_SHOWN_QUERIES]:
+        title = escape(printable(result.query.record.image_id))
+        table = Table(title=title, title_justify="left", title_style="bold", box=None)
+        table.add_column("rank", justify="right")
+        table.add_column("image", overflow="fold")
+        table.add_column(comparison.unit or "score", justify="right")
+        table.add_column("similarity", justify="right")
+        table.add_column("moved", justify="right")
+        for hit in result.top[:_SHOWN_HITS]:
+            table.add_row(*_cells(hit))
+        console.print(table)
+    more = len(good) - _SHOWN_QUERIES
+    if more > 0:
+        console.print(f"… and {more:,} more queries")
+
+
+def _cells(hit: Hit) -> tuple[str, ...]:
+    moved = hit.before - hit.rank
+    arrow = "=" if not moved else f"{'↑' if moved > 0 else '↓'}{abs(moved):,}"
+    score = "" if hit.score is None else f"{hit.score:.4g}"
+    return str(hit.rank), escape(printable(hit.record.image_id)), score, f"{hit.similarity:.4f}", arrow
+
+
+def _refuse_failed(results: Sequence[SearchResult]) -> None:
+    failed = [result.query for result in results if not result.query.ok]
+    if not failed:
+        return
+    for query in failed:
+        explained = EXPLANATIONS.get(query.reason or "", "")
+        print(f"{printable(query.record.image_id)}: {query.reason}: {explained}", file=sys.stderr)  # noqa: T201
+    raise FailedRowsError(
+        f"{len(failed):,} of {len(results):,} query photos could not be used; they are named above",
+        "the others were searched",
+    )

@@ -1,0 +1,242 @@
+"""What a search leaves behind: the result, a preset, tables and plots, and what is printed of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from ames_ray.card import make_card
+from ames_ray.cli.tables import facts
+from ames_ray.files import Storage, to_json
+from ames_ray.tuning.front import on_front
+from ames_ray.tuning.objective import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ames_ray.config.tune import TuneConfig
+    from ames_ray.evaluation.ensemble import Ensemble
+    from ames_ray.retrieval.benchmark import Benchmark
+    from ames_ray.tuning.exact import Exact
+    from ames_ray.tuning.objective import Scored
+    from ames_ray.tuning.space import Space
+    from ames_ray.tuning.study import OpenStudy
+    from ames_ray.tuning.sweep_file import Sweep
+
+STUDY, RESULT, TRIALS, FRONT, PRESET = (
+    "study.journal",
+    "result.json",
+    "trials.csv",
+    "front.csv",
+    "ensemble.yaml",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TuneTask:
+    """A sweep with all that answers it.
+
+    Attributes:
+        config: The job.
+        sweep: What to search.
+        space: Its space, with the command's networks and budgets.
+        benchmark: Ground truth.
+        figure: What to raise.
+        scored: Scores by budget.
+        folder: Where results go.
+    """
+
+    config: TuneConfig
+    sweep: Sweep
+    space: Space
+    benchmark: Benchmark
+    figure: str
+    scored: Mapping[Budget, Scored]
+    folder: Storage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Best:
+    """The setting to use.
+
+    Attributes:
+        budget: Network and descriptors.
+        ensemble: λ, γ and K.
+        value: The figure, a fraction.
+    """
+
+    budget: Budget
+    ensemble: Ensemble
+    value: float
+
+
+def publish_result(
+    task: TuneTask,
+    best: Best,
+    exact: Exact | None,
+    rows: Sequence[Mapping[str, Any]],
+    opened: OpenStudy | None,
+) -> None:
+    """Write everything, then print what to know of it."""
+    front = _front(task, rows) if task.sweep.minimise else []
+    counts = opened.counts() if opened else {"settings": exact.settings if exact else 0}
+    card = make_card(
+        "tune", task.config.model_dump(), counts, {"space": task.space.plain(), "figure": task.figure}
+    )
+    document = {
+        "card": card,
+        "figure": task.figure,
+        "best": _plain(best.budget, best.ensemble, best.value),
+        "exact": _plain_exact(exact) if exact else None,
+        "counts": counts,
+        "front": front,
+    }
+    task.folder.publish(RESULT, to_json(document))
+    task.folder.publish(PRESET, _preset(task, best))
+    if rows:
+        task.folder.publish(TRIALS, _csv(rows))
+    if front:
+        task.folder.publish(FRONT, _csv(front))
+    plots = _plots(task, exact, rows, front)
+    _show(task, best, exact, counts, front, plots)
+
+
+def _plain(budget: Budget, ensemble: Ensemble, value: float) -> dict[str, Any]:
+    return {**asdict(budget), **asdict(ensemble), "value": value}
+
+
+def _plain_exact(exact: Exact) -> dict[str, Any]:
+    return {
+        **_plain(exact.budget, exact.optimum.ensemble, exact.optimum.value),
+        "lamb_from": exact.optimum.low,
+        "lamb_to": exact.optimum.high,
+        "best_of_grid": _plain(exact.budget, exact.cell, exact.cell_value),
+        "settings": exact.settings,
+    }
+
+
+def _preset(task: TuneTask, best: Best) -> bytes:
+    """In the form of the files in `configs/ensemble`."""
+    setting = best.ensemble
+    lines = [
+        "# @package _global_",
+        f"# Tuned by `ames-ray tune sweep={task.sweep.name}`: {task.figure} {100 * best.value:.2f} %.",
+        f"ensemble: {task.sweep.name}",
+        f"lamb: [{setting.lamb!r}]",
+        f"temp: [{setting.temp!r}]",
+        f"num_rerank: [{setting.num_rerank}]",
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _front(task: TuneTask, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The trials that nothing beats, fewest bytes first."""
+    names = (task.figure, *task.sweep.minimise)
+    good = [row for row in rows if row["state"] == "complete"]
+    directions = ["maximize", *("minimize" for _ in task.sweep.minimise)]
+    kept = on_front([[row[name] for name in names] for row in good], directions)
+    found = [dict(row) for row, keep in zip(good, kept, strict=True) if keep]
+    return sorted(found, key=lambda row: (row["bytes_an_image"], row["seconds_a_query"], -row[task.figure]))
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _plots(
+    task: TuneTask,
+    exact: Exact | None,
+    rows: Sequence[Mapping[str, Any]],
+    front: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    from ames_ray.report.figure import publish_figure
+    from ames_ray.report.tuning import budget_front, convergence, landscape
+
+    names = []
+    complete = [row for row in rows if row["state"] == "complete"]
+    if exact is not None and min(len(exact.table.grid.lamb), len(exact.table.grid.temp)) > 1:
+        own = [row for row in complete if Budget.of(row) == exact.budget]
+        drawn = landscape(exact.table, task.figure, own, exact.optimum)
+        names += publish_figure(drawn, task.folder, "landscape")
+    if rows:
+        best = exact.optimum.value if exact else None
+        names += publish_figure(convergence(rows, task.figure, best), task.folder, "convergence")
+    if front:
+        on_it = {row["trial"] for row in front}
+        drawn = budget_front(complete, task.figure, [row["trial"] in on_it for row in complete])
+        names += publish_figure(drawn, task.folder, "front")
+    return names
+
+
+def _show(
+    task: TuneTask,
+    best: Best,
+    exact: Exact | None,
+    counts: Mapping[str, int],
+    front: Sequence[Mapping[str, Any]],
+    plots: Sequence[str],
+) -> None:
+    lines = {"best": f"{task.figure} {100 * best.value:.2f} %", **_setting(best, many=len(task.scored) > 1)}
+    if exact is not None and task.sweep.search == "exact":
+        lines["best of the grid"] = f"{100 * exact.cell_value:.2f} % of {exact.settings:,} settings"
+        lines["same value for"] = f"λ from {exact.optimum.low:.6g} to {exact.optimum.high:.6g}"
+    elif exact is not None:
+        gap = 100 * (exact.optimum.value - best.value)
+        lines["exact optimum"] = f"{100 * exact.optimum.value:.2f} %, {gap:.3f} above the search's best"
+    if "answered" in counts:
+        lines["trials"] = ", ".join(
+            [f"{counts['answered']:,}", *(f"{counts[k]:,} {_WORDS[k]}" for k in _WORDS if counts[k])]
+        )
+    if front:
+        lines["front"] = f"{len(front):,} settings that nothing beats: {FRONT}"
+    written = [RESULT, PRESET, *([TRIALS, STUDY] if "answered" in counts else []), *plots]
+    lines["written"] = f"{task.folder.uri}: {', '.join(written)}"
+    facts(f"tune {task.sweep.name}", {name: escape(text) for name, text in lines.items()})
+    # Not in the table, which would break the line.
+    print(f"\nuse it: {_command(task, best)}")  # noqa: T201
+
+
+_WORDS = {"known": "known already", "failed": "failed", "cut_off": "cut off by a kill"}
+
+
+def _setting(best: Best, *, many: bool) -> dict[str, str]:
+    setting, budget = best.ensemble, best.budget
+    shown = {"λ, γ, K": f"{setting.lamb:.4g}, {setting.temp:.4g}, {setting.num_rerank:,}"}
+    if many:
+        shown["with"] = (
+            f"{budget.model}, {budget.query_desc_num:,} descriptors a query, "
+            f"{budget.db_desc_num:,} a gallery image"
+        )
+    return shown
+
+
+def _command(task: TuneTask, best: Best) -> str:
+    """`evaluate` with the best setting."""
+    config, setting = task.config, best.ensemble
+    gallery = config.gallery[0] if len(config.gallery) == 1 else json.dumps(config.gallery).replace(" ", "")
+    words = [
+        f"query={config.query}",
+        f"gallery={gallery.replace(chr(34), '')}",
+        f"ground_truth={config.ground_truth}",
+        f"model={best.budget.model if config.model else '…'}",
+        f"query_desc_num={best.budget.query_desc_num}",
+        f"db_desc_num={best.budget.db_desc_num}",
+        f"lamb={setting.lamb!r}",
+        f"temp={setting.temp!r}",
+        f"num_rerank={setting.num_rerank}",
+        f"output={config.output}",
+    ]
+    if config.protocol:
+        words.insert(3, f"protocol={config.protocol}")
+    return "ames-ray evaluate " + " ".join(map(shlex.quote, words))

@@ -1,0 +1,160 @@
+"""The scores that a sweep asks about: one set for each budget and each network, kept on disk."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+from ames_ray.cli.crews import Scoring, search, search_settings
+from ames_ray.evaluation.candidates import candidates
+from ames_ray.evaluation.reranked import RerankedEvaluation
+from ames_ray.evaluation.score_files import load_pair_scores
+from ames_ray.files import to_json
+from ames_ray.model.reranker import load_reranker
+from ames_ray.retrieval.belongs import check_belongs
+from ames_ray.retrieval.kept import kept_scores, kept_shortlist, read_shortlist
+from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
+from ames_ray.tuning.objective import Budget, Scored
+
+if TYPE_CHECKING:
+    from ames_ray.config.tune import TuneConfig
+    from ames_ray.evaluation.scores import PairScores, Shortlist
+    from ames_ray.files import Storage
+    from ames_ray.model.reranker import Reranker, RerankerSpec
+    from ames_ray.retrieval.benchmark import Benchmark
+    from ames_ray.retrieval.gallery import Gallery
+    from ames_ray.retrieval.scoring import Piece
+    from ames_ray.tuning.space import Space
+
+_RATES = "rates.json"
+_TIMED_PAIRS, _TIMES = 100, 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """What scores are made from.
+
+    Attributes:
+        config: The job.
+        output: Where they are kept.
+        benchmark: Whose protocol says which pairs are needed.
+        query: Store of the queries.
+        gallery: Stores of the gallery.
+    """
+
+    config: TuneConfig
+    output: Storage
+    benchmark: Benchmark
+    query: Gallery
+    gallery: Gallery
+
+
+def budgets_of(space: Space) -> list[Budget]:
+    """All budgets that a space may choose."""
+    names = ("model", "query_desc_num", "db_desc_num")
+    lists = []
+    for name in names:
+        parameter = space[name]
+        values = [*parameter.values, *([parameter.otherwise] if parameter.otherwise is not None else [])]
+        lists.append(list(dict.fromkeys(values)))
+    return [Budget(str(model), int(q), int(g)) for model, q, g in product(*lists)]
+
+
+def with_budgets(config: TuneConfig, space: Space) -> Space:
+    """The space with the command's networks and budgets where it names none itself."""
+    for name, values in (
+        ("db_desc_num", [config.db_desc_num]),
+        ("query_desc_num", [config.query_desc_num]),
+        ("model", config.model or [str(config.scores)]),
+    ):
+        space = space.with_constant(name, values)
+    return space
+
+
+def score_budgets(
+    sources: Sources, budgets: list[Budget], largest: int, *, costs: bool
+) -> dict[Budget, Scored]:
+    """Scores of every budget for K up to `largest`; those that the output folder has are not made again.
+
+    Args:
+        sources: What they are made from.
+        budgets: Which.
+        largest: The largest K.
+        costs: Whether bytes and time are asked for.
+
+    Raises:
+        AmesError: Stores, networks and ground truth do not fit together.
+    """
+    shortlist = sources.benchmark.queries_of(_first_ranking(sources, largest))
+    protocol = sources.benchmark.protocol
+    if sources.config.scores is not None:
+        scores = load_pair_scores(sources.config.scores)
+        evaluation = RerankedEvaluation(protocol, shortlist, scores, largest)
+        return {budget: Scored(evaluation) for budget in budgets}
+    pairs = candidates(protocol, shortlist, largest)
+    found = {}
+    for budget in budgets:
+        scores, cost = _one(sources, pairs, budget, costs=costs)
+        found[budget] = Scored(RerankedEvaluation(protocol, shortlist, scores, largest), *cost)
+    return found
+
+
+def _first_ranking(sources: Sources, largest: int) -> Shortlist:
+    config, query, gallery = sources.config, sources.query, sources.gallery
+    if config.nn_file is not None:
+        shortlist = read_shortlist(config.nn_file)
+        check_belongs(shortlist, query.stores[0], gallery)
+        return shortlist
+    size = sources.benchmark.list_length(largest)
+    return kept_shortlist(
+        sources.output,
+        query.stores[0],
+        gallery,
+        search_settings(config, size),
+        lambda: search(config, query, gallery, size),
+    )
+
+
+def _one(
+    sources: Sources, pairs: Shortlist, budget: Budget, *, costs: bool
+) -> tuple[PairScores, tuple[float, ...]]:
+    config = sources.config.model_copy(
+        update={"query_desc_num": budget.query_desc_num, "db_desc_num": budget.db_desc_num}
+    )
+    scoring = Scoring(config, budget.model, pairs, sources.query, sources.gallery)
+    scores = kept_scores(sources.output, scoring.digest, scoring)
+    if not costs:
+        return scores, ()
+    reranker = load_reranker(config.reranker, budget.model, precision=config.precision)
+    size = descriptor_bytes(reranker.spec) * scores.db_desc_num
+    return scores, (size, _rate(sources, pairs, budget, reranker, scoring.digest))
+
+
+def descriptor_bytes(spec: RerankerSpec) -> float:
+    """What the database keeps of a local descriptor after the projection, its location left out."""
+    return spec.payload_dim / 8 if spec.payload == "bits" else 2.0 * spec.payload_dim
+
+
+def _rate(sources: Sources, pairs: Shortlist, budget: Budget, reranker: Reranker, digest: str) -> float:
+    """Pairs a second of one CPU worker; measured once, so that a search goes on with the same costs."""
+    known: dict[str, float] = {}
+    if sources.output.exists(_RATES):
+        known = json.loads(sources.output.read(_RATES))
+    if digest not in known:
+        batch = sources.config.batch_size
+        options = ScoreOptions(budget.query_desc_num, budget.db_desc_num, batch)
+        scorer = PairScorer(pairs, sources.query.stores[0], sources.gallery, reranker, options)
+        first = next(scorer.pieces())
+        piece = replace(first, stop=min(first.stop, _TIMED_PAIRS))
+        known[digest] = len(piece) / min(_seconds(scorer, piece) for _ in range(_TIMES))
+        sources.output.publish(_RATES, to_json(known))
+    return known[digest]
+
+
+def _seconds(scorer: PairScorer, piece: Piece) -> float:
+    began = time.perf_counter()
+    scorer(piece)
+    return time.perf_counter() - began

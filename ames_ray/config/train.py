@@ -1,0 +1,134 @@
+"""Settings of training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ames_ray.config.jobs import JobConfig
+from ames_ray.config.paths import FileOrName, FolderPath
+from ames_ray.errors import ConfigError
+
+
+def _as_list(value: Any) -> Any:
+    return value if value is None or isinstance(value, list | tuple) else [value]
+
+
+Uris = Annotated[list[FolderPath], BeforeValidator(_as_list)]
+
+
+class TrainConfig(JobConfig):
+    """From a store with labels and its neighbours to the weights of an AMES network."""
+
+    verb: ClassVar[str] = "train"
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray train store=stores/train nn_file=nn_train.parquet output=runs/full",
+        "ames-ray train store=stores/train nn_file=nn_train.pkl teacher=runs/full/last.pt binary=true "
+        "itq=itq_dinov2_D128.npz workers=8 output=runs/binary",
+        "ames-ray train recipe=small store=stores/train nn_file=nn_train.pkl val_query=stores/val_query "
+        "val_gallery=stores/val_gallery val_ground_truth=gnd_val.json val_num_rerank=100 output=runs/small",
+    )
+    moved: ClassVar[dict[str, str]] = {
+        "descriptors": "store",
+        "num_epochs": "epochs",
+        "max_epoch": "epochs",
+        "learning_rate": "lr",
+        "teacher_path": "teacher",
+        "save_path": "output",
+        "resume": "output",
+    }
+
+    recipe: str = Field(
+        "published",
+        description="defaults of the settings: the authors', or for a small network on few photos",
+    )
+    store: FolderPath = Field(description="store of the training images; its list has labels")
+    nn_file: FolderPath = Field(
+        description="neighbours of every training image: `ames-ray neighbors` with the store as query and "
+        "gallery, exclude_self=true; 300 an image are enough"
+    )
+    source: str = Field("neighbors", description="who chooses the triplets; neighbors: the published sampler")
+    batch_size: int = Field(100, gt=0, description="triplets of a step, on all workers together")
+    num_neighbors: int = Field(300, gt=0, description="neighbours that positives and negatives come from")
+    min_desc: int = Field(10, gt=0, description="fewest local descriptors that a step sees of an image")
+    max_desc: int = Field(
+        400, gt=1, description="counts are drawn below it; a store that keeps fewer lowers it"
+    )
+
+    binary: bool = Field(False, description="train a network whose descriptors are signs")
+    dim: int = Field(128, gt=0, description="width of a token; bits of a binary descriptor")
+    heads: int = Field(2, gt=0, description="attention heads")
+    blocks: int = Field(5, gt=0, description="transformer blocks")
+    feedforward: int = Field(1024, gt=0, description="hidden width of a block")
+    initialisation: Literal["published", "identity"] = Field(
+        "published",
+        description="first weights; identity: cross-attention starts as a search for nearest neighbours, "
+        "which small networks and data sets need",
+    )
+    itq: FolderPath | None = Field(None, description="rotation that a binary network starts from")
+    teacher: FileOrName | None = Field(
+        None, description="trained full-precision network whose output tokens are to be reproduced"
+    )
+    beta: float = Field(10.0, ge=0, description="weight of the squared error of the tokens")
+    padding_counts: bool = Field(False, description="let padding count in it, as the released trainer does")
+
+    epochs: int = Field(15, gt=0, description="times that every anchor is seen")
+    lr: float = Field(2e-4, gt=0, description="first learning rate; it falls to 0 along a cosine")
+    weight_decay: float = Field(5e-4, ge=0, description="of AdamW, on all weights")
+    clip_norm: float | None = Field(None, gt=0, description="longest gradient; null: no clipping")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="arithmetic of the blocks; weights and losses stay float32"
+    )
+    pack: bool = Field(
+        True, description="give a local store its packed copy first, once: a step reads scattered rows"
+    )
+    accumulate: int = Field(1, gt=0, description="parts a step is computed in: less memory, equal gradient")
+    compile: bool = Field(False, description="compile the network; the first steps take minutes")
+    seed: int = Field(0, ge=0, description="of first weights, triplets and counts")
+
+    val_query: FolderPath | None = Field(None, description="store of held-out queries; null: no validation")
+    val_gallery: Uris | None = Field(None, description="store of their gallery, or several")
+    val_ground_truth: FolderPath | None = Field(None, description="gnd_*.pkl, or JSON of that structure")
+    val_protocol: Literal["revisited", "gldv2-test", "gldv2-val"] | None = Field(
+        None, description="null: revisited where the ground truth has easy, hard and junk, else gldv2-test"
+    )
+    val_nn_file: FolderPath | None = Field(None, description="their first ranking; null: computed")
+    val_pooled: str = Field("global", description="global descriptor of the first ranking: global or cls")
+    val_num_rerank: int = Field(400, gt=0, description="images that are re-ranked")
+    val_desc_num: int = Field(400, gt=0, description="local descriptors of an image, at most")
+    val_lamb: float = Field(0.0, ge=0, le=1, description="λ, weight of the global similarity")
+    val_temp: float = Field(1.0, ge=0, description="γ, factor of the logit")
+    figure: str | None = Field(
+        None, description="what decides the best epoch; null: medium_mAP, public_mAP@100 or val_mAP@100"
+    )
+
+    output: FolderPath = Field(description="folder of the run; the same command goes on where it stopped")
+    checkpoint_every: int = Field(500, gt=0, description="steps between checkpoints to resume from")
+    overwrite: bool = Field(False, description="delete the run in output and start anew")
+
+    address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
+    workers: int = Field(
+        1, gt=0, description="processes that share each batch; 1 without an address: this one, without Ray"
+    )
+    min_workers: int | None = Field(
+        None, gt=0, description="go on with so many where nodes are lost; null: wait for all"
+    )
+    gpus_per_worker: float | None = Field(None, ge=0, description="null: 1 where there are GPUs")
+    cpus_per_worker: float = Field(1, gt=0, description="CPUs that Ray reserves for a worker")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
+    max_failures: int = Field(3, ge=-1, description="worker deaths to recover from; -1: any number")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.min_desc >= self.max_desc:
+            raise ConfigError(f"min_desc={self.min_desc}: it must be below max_desc={self.max_desc}")
+        held_out = {name: getattr(self, name) for name in ("val_query", "val_gallery", "val_ground_truth")}
+        missing = [name for name, value in held_out.items() if value is None]
+        if missing and len(missing) < len(held_out):
+            raise ConfigError(f"validation also needs {'= and '.join(missing)}=", "or none of the three")
+        if self.itq and not self.binary:
+            raise ConfigError("itq= starts a binary network", "pass binary=true too, or no itq=")
+        if (self.min_workers or 0) > self.workers:
+            raise ConfigError(f"min_workers={self.min_workers} is above workers={self.workers}")
+        return self

@@ -1,0 +1,174 @@
+"""From a training job to the parts of its loop; every worker makes its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ames_ray.errors import ConfigError
+from ames_ray.evaluation.ensemble import Ensemble
+from ames_ray.files import Storage
+from ames_ray.model.checkpoints import load_ames
+from ames_ray.model.itq import load_rotation
+from ames_ray.model.options import AmesOptions
+from ames_ray.retrieval.belongs import check_belongs
+from ames_ray.retrieval.benchmark import Benchmark
+from ames_ray.retrieval.gallery import Gallery
+from ames_ray.retrieval.kept import kept_shortlist, read_shortlist
+from ames_ray.retrieval.neighbors import find_neighbors
+from ames_ray.retrieval.scoring import ScoreOptions
+from ames_ray.training.initialise import new_model
+from ames_ray.training.loader import TripletLoader, pack_for_training
+from ames_ray.training.loop import TrainParts
+from ames_ray.training.options import TrainOptions
+from ames_ray.training.output import clear_run
+from ames_ray.training.plan import DescriptorCounts
+from ames_ray.training.sample import gather, plan_sample, take
+from ames_ray.training.sampler import label_numbers
+from ames_ray.training.sources import SourceInput, make_source
+from ames_ray.training.validate import Validation
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ames_ray.config.train import TrainConfig
+    from ames_ray.evaluation.scores import Shortlist
+    from ames_ray.model.ames import Ames
+    from ames_ray.store.reader import Store
+    from ames_ray.types import AnyArray
+
+_SAMPLED = 50_000
+_DECIDE_NOTHING = {
+    *("recipe", "output", "overwrite", "pack", "checkpoint_every", "accumulate", "compile"),
+    *("address", "workers", "min_workers", "gpus_per_worker", "cpus_per_worker", "device", "max_failures"),
+}
+"""Settings that change no weight, beyond rounding: a run may go on with others."""
+
+
+def prepare(config: TrainConfig) -> None:
+    """Do once what all workers build on: clear, pack, rank the held-out queries.
+
+    Raises:
+        AmesError: Something that the job names is missing or does not fit.
+    """
+    if config.overwrite:
+        clear_run(Storage.at(config.output))
+    gallery = Gallery.open([config.store])
+    if config.pack:
+        pack_for_training(store for store in gallery.stores if store.storage.local is not None)
+    _validation(config)
+
+
+def make_parts(config: TrainConfig) -> TrainParts:
+    """The parts of the loop.
+
+    Raises:
+        AmesError: Something that the job names is missing or does not fit.
+    """
+    gallery = Gallery.open([config.store])
+    high = min(config.max_desc, gallery.topk)
+    if config.min_desc >= high:
+        raise ConfigError(
+            f"min_desc={config.min_desc}, but {gallery.uri} keeps {gallery.topk} descriptors of an image",
+            "lower min_desc=, or extract with a larger topk=",
+        )
+    records = [(record.image_id, record.label) for record in gallery.records()]
+    neighbors = read_shortlist(config.nn_file)
+    check_belongs(neighbors, gallery.stores[0], gallery)
+    given = SourceInput(
+        gallery=gallery,
+        labels=label_numbers([label for _, label in records]),
+        neighbors=neighbors,
+        descriptor_counts=DescriptorCounts(config.seed, config.min_desc, high),
+        batch_size=config.batch_size,
+        num_neighbors=config.num_neighbors,
+        seed=config.seed,
+    )
+    return TrainParts(
+        model=_model(config, gallery, high),
+        source=make_source(config.source, given),
+        loader=TripletLoader(gallery, high),
+        options=_options(config, high),
+        output=Storage.at(config.output),
+        names=lambda rows: [records[row][0] for row in rows.tolist()],
+        settings=_settings(config, gallery),
+        config=config.model_dump(),
+        teacher=load_ames(config.teacher) if config.teacher else None,
+        validation=_validation(config),
+    )
+
+
+def _settings(config: TrainConfig, gallery: Gallery) -> dict[str, Any]:
+    """All that decides the weights; the content of the store, wherever it lies."""
+    return {**config.model_dump(exclude=_DECIDE_NOTHING), "store": gallery.content_digest}
+
+
+def _options(config: TrainConfig, high: int) -> TrainOptions:
+    return TrainOptions(
+        epochs=config.epochs,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        beta=config.beta,
+        teacher_desc_num=high,
+        padding_counts=config.padding_counts,
+        precision=config.precision,
+        clip_norm=config.clip_norm,
+        accumulate=config.accumulate,
+        compile=config.compile,
+        checkpoint_every=config.checkpoint_every,
+    )
+
+
+def _model(config: TrainConfig, gallery: Gallery, high: int) -> Ames:
+    meta = gallery.stores[0].meta
+    options = AmesOptions(
+        meta.dim,
+        binary=config.binary,
+        dim=config.dim,
+        heads=config.heads,
+        blocks=config.blocks,
+        feedforward=config.feedforward,
+        backbone=meta.settings.get("backbone"),
+    )
+    rotation = load_rotation(config.itq, meta.dim, config.dim) if config.itq else None
+    wants_sample = config.initialisation == "identity" and not config.binary
+    sample = _sample(gallery, high, config.seed) if wants_sample else None
+    return new_model(options, config.seed, config.initialisation, rotation=rotation, sample=sample)
+
+
+def _sample(gallery: Gallery, high: int, seed: int) -> AnyArray:
+    plan = plan_sample(gallery.ok, _SAMPLED, per_image=50, max_desc=high, seed=seed)
+    return gather(plan, lambda rows: take(gallery, plan, rows))
+
+
+def _validation(config: TrainConfig) -> Validation | None:
+    if config.val_query is None or config.val_gallery is None or config.val_ground_truth is None:
+        return None
+    benchmark = Benchmark.read(config.val_ground_truth, config.val_protocol)
+    query, gallery = Gallery.open([config.val_query]), Gallery.open(config.val_gallery)
+    if config.val_nn_file is None:
+        shortlist = _first_ranking(config, query.stores[0], gallery, benchmark)
+    else:
+        shortlist = read_shortlist(config.val_nn_file)
+        check_belongs(shortlist, query.stores[0], gallery)
+    return Validation(
+        benchmark,
+        query,
+        gallery,
+        shortlist,
+        Ensemble(config.val_lamb, config.val_temp, config.val_num_rerank),
+        ScoreOptions(config.val_desc_num, config.val_desc_num),
+        config.figure,
+    )
+
+
+def _first_ranking(config: TrainConfig, query: Store, gallery: Gallery, benchmark: Benchmark) -> Shortlist:
+    """Computed once, by `prepare`; kept in the folder of the run."""
+    size = benchmark.list_length(config.val_num_rerank)
+    settings = {"pooled": config.val_pooled, "shortlist_size": size}
+    return kept_shortlist(
+        Storage.at(config.output),
+        query,
+        gallery,
+        settings,
+        lambda: find_neighbors(query, gallery, config.val_pooled, size),
+    )

@@ -1,0 +1,168 @@
+"""The authors' `data_root`: which files of a folder belong together, by their names alone.
+
+    {roxford5k,rparis6k,gldv2-test}/{desc}_{query|gallery}_local.hdf5, gnd_*.pkl, nn_*.pkl, test_*.txt
+    {revisitop1m,gldv2}/{desc}_local.hdf5, revisitop1m.txt, train_750k.txt
+
+Beside `…_local.hdf5` lie the global descriptors `…_{cls|global}.hdf5`; a large file may be cut in chunks,
+`{desc}_xaa_local.hdf5`, `{desc}_xab_local.hdf5` …
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ames_ray.datasets.paths import absolute
+from ames_ray.datasets.registry import R1M_FOLDER
+from ames_ray.errors import ConfigError, DatasetError, StoreError
+from ames_ray.files import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POOLED = ("cls", "global")
+"""Global descriptors that a release may have."""
+_FOLDERS = {
+    "roxford": "roxford5k",
+    "roxford5k": "roxford5k",
+    "rparis": "rparis6k",
+    "rparis6k": "rparis6k",
+    "gldv2-test": "gldv2-test",
+    "gldv2-val": "gldv2-test",
+}
+_DISTRACTORS = ("+1m", "+r1m")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorsBenchmark:
+    """The files of a benchmark.
+
+    Attributes:
+        query: Local descriptors of the queries.
+        gallery: Local descriptors of the gallery; the distractors' follow.
+        ground_truth: `gnd_*.pkl`.
+        nn_file: First ranking, or none where it is to be computed.
+        protocol: Name for `Benchmark.read`, or none where the ground truth tells it.
+    """
+
+    query: str
+    gallery: tuple[str, ...]
+    ground_truth: str
+    nn_file: str | None
+    protocol: str | None
+
+
+def find_benchmark(
+    test_dataset: str, desc_name: str, data_root: str, nn_file: str | None = None
+) -> AuthorsBenchmark:
+    """The files of a benchmark in a folder that is laid out as the authors' is.
+
+    Args:
+        test_dataset: roxford, rparis (5k, 6k allowed), either with +1m; gldv2-test, gldv2-val.
+        desc_name: How the descriptors' files begin: dinov2, cvnet.
+        data_root: Folder of the data sets.
+        nn_file: First ranking: a path, or a name in the data set's folder such as `nn_superglobal.pkl`. None:
+            `nn_{desc_name}.pkl` where it is there and no distractors are asked for; it ranks the plain
+            gallery.
+
+    Raises:
+        ConfigError: There is no such data set.
+        DatasetError: Files are missing; all of them are named.
+    """
+    name, folder, distractors = _parse(test_dataset)
+    root = Path(absolute(data_root))
+    here = root / folder
+    query = here / f"{desc_name}_query_local.hdf5"
+    gallery = [here / f"{desc_name}_gallery_local.hdf5"]
+    gallery += [root / R1M_FOLDER / f"{desc_name}_local.hdf5"] if distractors else []
+    truth = _ground_truth(here)
+    ranking = here / (nn_file or f"nn_{desc_name}.pkl")
+    is_usable = nn_file is not None or (ranking.is_file() and not distractors)
+    missing = [path for path in (query, *gallery) if not _is_there(path)]
+    missing += [path for path in (truth, *([ranking] if is_usable else [])) if not path.is_file()]
+    if missing:
+        raise DatasetError(
+            f"test_dataset={test_dataset} desc_name={desc_name} needs "
+            f"{', '.join(str(path) for path in missing)}: not there",
+            "fetch them from the authors' data/ folder, or check data_root= and desc_name=",
+        )
+    return AuthorsBenchmark(
+        query=str(query),
+        gallery=tuple(map(str, gallery)),
+        ground_truth=str(truth),
+        nn_file=str(ranking) if is_usable else None,
+        protocol=name if name.startswith("gldv2") else None,
+    )
+
+
+def pooled_names(local: str, key: str) -> tuple[str, str]:
+    """Names of a global descriptor's files beside `dinov2_gallery_local.hdf5`: HDF5 and raw float32."""
+    stem = PurePosixPath(local).stem.removesuffix("_local")
+    backbone, mark, split = stem.partition("_")
+    infix = "" if key == "global" else f"_{key}"
+    return f"{stem}_{key}.hdf5", f"{backbone}{infix}{mark}{split}_global.pt"
+
+
+def find_pooled(local: str) -> dict[str, str]:
+    """Files of the global descriptors beside a file of local ones, as far as there are any, by name."""
+    path = Storage.at(local).local
+    if path is None:
+        return {}
+    found = {}
+    for key in POOLED:
+        for name in pooled_names(path.name, key):
+            if key not in found and _is_there(path.with_name(name)):
+                found[key] = str(path.with_name(name))
+    return found
+
+
+def find_parts(uri: str) -> list[str]:
+    """The file itself, or where it was cut, its chunks in order: `dinov2_xaa_local.hdf5`, `dinov2_xab_…`.
+
+    Raises:
+        StoreError: There is neither.
+    """
+    path = Storage.at(uri).local
+    if path is None or path.is_file():
+        return [uri]
+    found = sorted(_chunks(path), key=lambda name: (len(name), name))
+    if not found:
+        backbone, mark, rest = path.name.partition("_")
+        raise StoreError(f"{uri} is missing, and so are chunks of it ({backbone}_xaa{mark}{rest})")
+    return [str(path.with_name(name)) for name in found]
+
+
+def _chunks(path: Path) -> Iterator[str]:
+    """Names of a file's chunks; `split` goes on with longer endings after xyz."""
+    backbone, mark, rest = path.name.partition("_")
+    pattern = re.compile(f"{re.escape(backbone)}_x[a-z]{{2,}}{re.escape(mark + rest)}")
+    if path.parent.is_dir():
+        yield from (other.name for other in path.parent.iterdir() if pattern.fullmatch(other.name))
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() or any(True for _ in _chunks(path))
+
+
+def _parse(test_dataset: str) -> tuple[str, str, bool]:
+    """Name without distractors, folder, and whether there are distractors."""
+    name = test_dataset
+    for ending in _DISTRACTORS:
+        name = name.removesuffix(ending)
+    distractors = name != test_dataset
+    folder = _FOLDERS.get(name)
+    if folder is None or (distractors and name.startswith("gldv2")):
+        raise ConfigError(
+            f"test_dataset={test_dataset} is unknown",
+            f"allowed are {', '.join(_FOLDERS)}, and roxford+1m, rparis+1m",
+        )
+    return name, folder, distractors
+
+
+def _ground_truth(folder: Path) -> Path:
+    """`gnd_{folder}.pkl`, or the only one of another name."""
+    usual = folder / f"gnd_{folder.name}.pkl"
+    others = sorted(folder.glob("gnd_*.pkl"))
+    return others[0] if len(others) == 1 else usual

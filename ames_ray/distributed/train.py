@@ -1,0 +1,173 @@
+"""Training on Ray Train: it starts the workers and starts them again; everything else is the plain loop.
+
+Workers go on from the run's own checkpoints, which the first of them writes, so a restart after a death and a
+second run of the command take the same path, with as many workers as there are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import ray
+import ray.train
+import ray.train.torch
+
+from ames_ray.config.train_parts import make_parts, prepare
+from ames_ray.distributed.runtime import WorkerPool, connected, size_pool
+from ames_ray.distributed.train_board import TrainBoard
+from ames_ray.errors import AmesError, RunError
+from ames_ray.training.group import Group
+from ames_ray.training.loop import TrainLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ames_ray.config.train import TrainConfig
+    from ames_ray.training.loop import TrainReport
+    from ames_ray.training.progress import TrainProgress, Watcher
+
+_TICK_SECONDS = 0.5
+
+
+def run(config: TrainConfig, watcher: Watcher) -> TrainReport:
+    """Train, or go on with it.
+
+    Args:
+        config: The job.
+        watcher: Shown the progress.
+
+    Raises:
+        ResourceError: The workers do not fit.
+        RunError: Workers died more often than `max_failures`, or the loss is not finite.
+        AmesError: What the job names is missing or does not fit.
+    """
+    _stay_local(config)
+    with connected(config.address, math.ceil(config.workers * config.cpus_per_worker)):
+        pool = size_pool(
+            config.min_workers or config.workers,
+            config.cpus_per_worker,
+            config.gpus_per_worker,
+            wants_gpu=config.device != "cpu",
+        )
+        prepare(config)
+        board = ray.remote(num_cpus=0)(TrainBoard).remote()
+        failed = _watch(_trainer(config, pool, board), board, watcher)
+        report, error = ray.get(board.outcome.remote())
+    if error is not None:
+        raise error
+    if report is None:
+        raise _died(failed)
+    found: TrainReport = report
+    return found
+
+
+def _trainer(config: TrainConfig, pool: WorkerPool, board: Any) -> ray.train.torch.TorchTrainer:
+    elastic = config.min_workers is not None and config.min_workers < config.workers
+    resources = {"CPU": pool.cpus} | ({"GPU": pool.gpus} if pool.gpus else {})
+    return ray.train.torch.TorchTrainer(
+        _work,
+        train_loop_config={"config": config, "board": board},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=(config.min_workers, config.workers) if elastic else config.workers,
+            use_gpu=bool(pool.gpus),
+            resources_per_worker=resources,
+        ),
+        run_config=ray.train.RunConfig(
+            name="ray",
+            storage_path=config.output,
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+        ),
+    )
+
+
+def _work(given: Mapping[str, Any]) -> None:
+    """What each worker does, from the last checkpoint on."""
+    board = given["board"]
+    error: AmesError | None = ray.get(board.stopped.remote())
+    if error is not None:
+        raise error
+    try:
+        group = Group.current(ray.train.torch.get_device())
+        report = TrainLoop(make_parts(given["config"]), group, _Reporter(board, group.rank)).run()
+    except AmesError as found:
+        # Ray would start the workers again, for nothing.
+        ray.get(board.fail.remote(found))
+        raise
+    if group.rank == 0:
+        ray.get(board.finish.remote(report))
+
+
+class _Reporter:
+    """A `Watcher` inside a worker."""
+
+    def __init__(self, board: Any, rank: int) -> None:
+        self._board, self._rank = board, rank
+        self._told = 0.0
+
+    def step(self, progress: TrainProgress) -> None:
+        now = time.monotonic()
+        if self._rank == 0 and now - self._told >= _TICK_SECONDS:
+            self._told = now
+            self._board.step.remote(progress)
+
+    def epoch(self, figures: Mapping[str, float]) -> None:
+        if self._rank == 0:
+            self._board.epoch.remote(dict(figures))
+        # Every worker has to report, or Ray Train waits for ever.
+        ray.train.report(dict(figures))
+
+
+def _watch(trainer: ray.train.torch.TorchTrainer, board: Any, watcher: Watcher) -> Exception | None:
+    """Run to the end in a thread, and tell the watcher meanwhile; returns what stopped it."""
+    ended: list[Exception | None] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+            ended.append(None)
+        except Exception as error:  # noqa: BLE001 - carried over to the driver's thread
+            ended.append(error)
+
+    thread = threading.Thread(target=fit, daemon=True)
+    thread.start()
+    while True:
+        thread.join(_TICK_SECONDS)
+        running = thread.is_alive()
+        progress, epochs = ray.get(board.news.remote())
+        for figures in epochs:
+            watcher.epoch(figures)
+        if progress is not None:
+            watcher.step(progress)
+        if not running:
+            return ended[0]
+
+
+def _stay_local(config: TrainConfig) -> None:
+    """Let the workers of a local Ray talk through the loopback device.
+
+    Otherwise gloo takes the address of the host's name, which may be one that nothing answers at.
+    """
+    if config.address or "RAY_ADDRESS" in os.environ:
+        return
+    loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    if loopback:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
+
+
+def _died(error: Exception | None) -> RunError:
+    lines = str(error or "no worker told how it ended").strip().splitlines()
+    if any("gloo" in line.lower() for line in lines):
+        return RunError(
+            f"the workers do not reach each other: {lines[-1]}",
+            "set GLOO_SOCKET_IFNAME on every node to the network device that joins them, such as eth0",
+        )
+    return RunError(
+        f"the workers could not go on: {lines[-1]}",
+        "the same command goes on from the last checkpoint; max_failures= sets how many deaths are borne",
+    )

@@ -1,0 +1,77 @@
+"""Any range of rows of a gallery's global descriptors, read from the shards that hold it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ames_ray.errors import StoreError
+from ames_ray.retrieval.gallery import Gallery
+from ames_ray.store.reader import Store
+from ames_ray.store.shards import open_shard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ames_ray.types import FloatArray
+
+
+def pooled_width(stores: Sequence[Store], name: str) -> int:
+    """Width of a global descriptor.
+
+    Raises:
+        StoreError: A store lacks it or some of its shards, or has it in another width.
+    """
+    width = None
+    for store in stores:
+        if name not in store.meta.pooled:
+            known = ", ".join(sorted(store.meta.pooled)) or "none"
+            raise StoreError(f"{store.storage.uri} has no global descriptor {name!r}; it has {known}")
+        store.require_all()
+        found = store.meta.pooled[name]
+        if width not in {None, found}:
+            raise StoreError(
+                f"{name!r} is {width} wide in {stores[0].storage.uri}, {found} in {store.storage.uri}",
+                "extract both with equal settings",
+            )
+        width = found
+    return width or 0
+
+
+def pooled_rows(gallery: Gallery, name: str, start: int, stop: int) -> FloatArray:
+    """A global descriptor of some rows: (stop - start, D) float32, NaN for failed ones.
+
+    Args:
+        gallery: Stores that all have it, see `pooled_width`.
+        name: Name of the descriptor.
+        start: First row.
+        stop: The row after the last one.
+
+    Raises:
+        StoreError: A shard is damaged.
+    """
+    found = np.empty((stop - start, gallery.stores[0].meta.pooled[name]), np.float32)
+    first = 0
+    for store in gallery.stores:
+        for shard in _shards(store, start - first, stop - first):
+            here, there = (first + row for row in store.meta.shard_range(shard))
+            part = slice(max(start, here) - here, min(stop, there) - here)
+            with open_shard(store.storage, store.meta, shard) as file:
+                values = np.array(file.column(name), np.float32)
+                values[[status != "ok" for status in file.texts("status")]] = np.nan
+            found[here + part.start - start : here + part.stop - start] = values[part]
+        first += store.meta.rows
+    return found
+
+
+def without_caches(*stores: Store) -> Gallery:
+    """The same stores, light to send to another process: an image list that was read stays here."""
+    return Gallery(tuple(Store(store.storage, store.meta, store.summaries) for store in stores))
+
+
+def _shards(store: Store, start: int, stop: int) -> Iterator[int]:
+    """Shards of a store that hold rows of a range, which may lie outside."""
+    start, stop = max(start, 0), min(stop, store.meta.rows)
+    if start < stop:
+        yield from range(start // store.meta.shard_rows, (stop - 1) // store.meta.shard_rows + 1)

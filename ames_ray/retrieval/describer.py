@@ -1,0 +1,75 @@
+"""Local descriptors of whatever stands for an image: the array itself, or the path of a picture."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ames_ray.errors import DatasetError, ImageError
+from ames_ray.images.read import decode, read_bytes
+from ames_ray.model.projection import check_raw
+from ames_ray.types import ImageFeatures, ImageRecord
+
+if TYPE_CHECKING:
+    from ames_ray.descriptors.extractor import Extractor
+    from ames_ray.model.reranker import Reranker
+    from ames_ray.types import AnyArray
+
+logger = logging.getLogger(__name__)
+
+_MAX_PIXELS = 100_000_000
+
+
+class Describer:
+    """Describes pictures for a model.
+
+    Args:
+        extractor: Makes descriptors of pictures, or none where only arrays come.
+        model: What compares them.
+
+    Raises:
+        StoreError: The extractor makes other descriptors than the model takes.
+    """
+
+    def __init__(self, extractor: Extractor | None, model: Reranker) -> None:
+        self._extractor = extractor
+        if extractor is not None:
+            settings = extractor.spec.settings
+            what = f"the extractor with backbone={settings.get('backbone')}"
+            check_raw(settings, extractor.spec.dim, model.spec, what)
+
+    def __call__(self, image: AnyArray | str | Path, *, is_query: bool = False) -> AnyArray:
+        """(N, D) descriptors; an array as it is; none of a picture that cannot be used.
+
+        Args:
+            image: Array, or path or address of a picture.
+            is_query: Without its descriptors there is nothing to do.
+
+        Raises:
+            DatasetError: There is no extractor, or the query cannot be used.
+        """
+        if not isinstance(image, str | Path):
+            return image
+        if self._extractor is None:
+            raise DatasetError(
+                f"{image} is a picture, and nothing was given that describes it",
+                "pass extractor=build_extractor(…), or arrays of local descriptors",
+            )
+        features = _features(ImageRecord(0, str(image), str(image)), self._extractor)
+        if features.local is not None:
+            return features.local.descriptors
+        if is_query:
+            raise DatasetError(f"the query {image} cannot be used: {features.reason}")
+        logger.warning("%s cannot be used, it comes last: %s", image, features.reason)
+        return np.empty((0, self._extractor.spec.dim), np.float32)
+
+
+def _features(record: ImageRecord, extractor: Extractor) -> ImageFeatures:
+    try:
+        image = decode(read_bytes(record.uri), max_pixels=_MAX_PIXELS, truncated="fail")
+        return extractor.extract([extractor.prepare(record, image.pixels, image.flag)])[0]
+    except ImageError as error:
+        return ImageFeatures(record, reason=error.reason)

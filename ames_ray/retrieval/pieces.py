@@ -1,0 +1,191 @@
+"""Scoring a whole shortlist by a crew of workers, which keep what they have finished in a folder.
+
+A task is about two thousand pairs: tens of milliseconds of a GPU, several times what it costs to hand it out
+and to keep it; a quarter of a minute of a CPU, which is what a kill costs.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ames_ray.errors import WeightsError
+from ames_ray.evaluation.scores import refuse_repeats
+from ames_ray.retrieval.blocks import without_caches
+from ames_ray.retrieval.crew import as_finished, threads
+from ames_ray.retrieval.scoring import PIECE_PAIRS, PairScorer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ames_ray.evaluation.scores import PairScores, Shortlist
+    from ames_ray.files import Storage
+    from ames_ray.model.reranker import Reranker
+    from ames_ray.retrieval.crew import Hire
+    from ames_ray.retrieval.gallery import Gallery
+    from ames_ray.retrieval.scoring import Piece, ScoreOptions
+    from ames_ray.store.reader import Store
+    from ames_ray.types import FloatArray
+
+    Task = list[Piece]
+
+
+def score_pairs(
+    shortlist: Shortlist,
+    query: Store,
+    gallery: Gallery,
+    reranker: Reranker,
+    options: ScoreOptions,
+    *,
+    pieces: Storage | None = None,
+    report: Callable[[int, int], None] = lambda *_: None,
+    hire: Hire | None = None,
+    load: Callable[[], Reranker] | None = None,
+) -> PairScores:
+    """Score every pair of a shortlist.
+
+    Args:
+        shortlist: The pairs; see `ames_ray.evaluation.candidates` for those that a protocol needs.
+        query: Store of the queries.
+        gallery: The stores that the shortlist's rows refer to.
+        reranker: The network.
+        options: Budgets of descriptors and memory.
+        pieces: Folder for the logits of finished tasks, which are not computed again; none keeps nothing.
+        report: Told how many pairs are done, of how many.
+        hire: Workers; none for threads of this process.
+        load: How a worker comes by its re-ranker; none for this very one.
+
+    Returns:
+        Logits of all pairs; NaN at the padding of the shortlist.
+
+    Raises:
+        StoreError: Shortlist, stores and model do not belong together, or descriptors are not finite.
+        DatasetError: A list holds an image twice.
+        WeightsError: A worker loaded other weights.
+    """
+    scorer = PairScorer(shortlist, query, gallery, reranker, options)
+    _refuse_repeats(shortlist)
+    logits = np.full(shortlist.rows.shape, np.nan, np.float32)
+    total, done = int((shortlist.rows >= 0).sum()), 0
+
+    def take(task: Task, values: FloatArray) -> None:
+        nonlocal done
+        for piece in task:
+            logits[piece.query, scorer.columns(piece)] = values[: len(piece)]
+            values = values[len(piece) :]
+            done += len(piece)
+
+    missing = []
+    for task in tasks(scorer):
+        if (kept := _read(pieces, _name(scorer, task), _pairs(task))) is None:
+            missing.append(task)
+        else:
+            take(task, kept)
+    report(done, total)
+    if missing:
+        own = partial(PairScorer, shortlist, _bare(query), without_caches(*gallery.stores), options=options)
+        make = partial(PieceWorker, own, load or (lambda: reranker), pieces, scorer.digest)
+        with (hire or threads())(make) as crew:
+            for task, values in as_finished(crew, missing):
+                take(task, values)
+                report(done, total)
+    return scorer.scores(logits)
+
+
+class PieceWorker:
+    """What a worker does with a task.
+
+    Args:
+        scorer: Makes its scorer from a re-ranker.
+        load: Makes that re-ranker.
+        kept: Folder for what is finished, or none.
+        digest: What the scorer of whoever gives out the tasks is made of.
+
+    Raises:
+        WeightsError: This one is made of something else.
+    """
+
+    def __init__(
+        self,
+        scorer: Callable[..., PairScorer],
+        load: Callable[[], Reranker],
+        kept: Storage | None,
+        digest: str,
+    ) -> None:
+        self._scorer = scorer(reranker=load())
+        self._kept = kept
+        if self._scorer.digest != digest:
+            raise WeightsError(
+                "a worker has other weights or stores than the process that started it",
+                "the same files must lie under the same paths on every node",
+            )
+
+    def __call__(self, task: Task) -> FloatArray:
+        """(N,) logits of all pieces, which an earlier try may have left in the folder."""
+        name = _name(self._scorer, task)
+        found = _read(self._kept, name, _pairs(task))
+        if found is None:
+            found = np.concatenate([self._scorer(piece) for piece in task])
+            if self._kept is not None:
+                self._kept.publish(name, _npy(found))
+        return found
+
+
+def tasks(scorer: PairScorer) -> Iterator[Task]:
+    """All pieces, those of short lists together; the same tasks every time, because their files are kept."""
+    task: Task = []
+    for piece in scorer.pieces():
+        task.append(piece)
+        if _pairs(task) >= PIECE_PAIRS:
+            yield task
+            task = []
+    if task:
+        yield task
+
+
+def forget_pieces(pieces: Storage) -> None:
+    """Delete the pieces of finished scores, and what older settings left of theirs."""
+    local = pieces.local
+    if local is None:
+        return
+    for piece in local.glob("*/*.npy*"):
+        piece.unlink(missing_ok=True)
+    for folder in (*local.glob("*"), local):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _refuse_repeats(shortlist: Shortlist) -> None:
+    for number, line in enumerate(shortlist.rows):
+        refuse_repeats(line[line >= 0], f"the shortlist of query {number} holds")
+
+
+def _bare(store: Store) -> Store:
+    return without_caches(store).stores[0]
+
+
+def _pairs(task: Task) -> int:
+    return sum(map(len, task))
+
+
+def _name(scorer: PairScorer, task: Task) -> str:
+    """File of a task, below a folder that stands for all that decides its content."""
+    return f"{scorer.digest[:16]}/{task[0].query:06d}-{task[0].start:07d}.npy"
+
+
+def _npy(logits: FloatArray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, logits, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _read(folder: Storage | None, name: str, count: int) -> FloatArray | None:
+    """Logits that are kept, or none; a file of another length is of another cut."""
+    if folder is None or not folder.exists(name):
+        return None
+    logits: FloatArray = np.load(io.BytesIO(folder.read(name)), allow_pickle=False)
+    return logits if logits.shape == (count,) else None

@@ -1,0 +1,71 @@
+"""A folder that is made once and whole, with an index that tells whether it still is."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ames_ray.errors import DatasetError
+from ames_ray.files import TEMPORARY, sha256_file, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+INDEX = "samples.json"
+
+
+def fill_folder(
+    folder: Path,
+    fill: Callable[[Path], dict[str, Any]],
+    accept: Callable[[Mapping[str, Any]], None],
+) -> tuple[Mapping[str, Any], bool]:
+    """Make sure that a folder holds what it should.
+
+    A complete folder is left as it is; an incomplete one is never mended silently. Files appear all at once,
+    by one rename.
+
+    Args:
+        folder: Folder to make.
+        fill: Writes the files and returns the index; its `sha256` names every file with its digest.
+        accept: Raises where the index is that of something else.
+
+    Returns:
+        The index, and whether the folder was made now.
+
+    Raises:
+        DatasetError: The folder holds something else.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        return _existing(folder, accept), False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}{TEMPORARY}", dir=folder.parent) as temporary:
+        whole = Path(temporary) / folder.name
+        whole.mkdir()
+        index = fill(whole)
+        (whole / INDEX).write_bytes(to_json(index))
+        try:
+            whole.rename(folder)
+        except OSError:
+            # Another run may have put its own, equal folder there in the meantime.
+            if not (folder / INDEX).is_file():
+                raise
+            return _existing(folder, accept), False
+    return index, True
+
+
+def _existing(folder: Path, accept: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
+    """The index of a folder that is there already, or an error that says what is wrong with it."""
+    if not (folder / INDEX).is_file():
+        raise DatasetError(f"{folder} is not empty and holds no {INDEX}", "name another folder")
+    again = f"delete {folder} and run this again"
+    try:
+        index: dict[str, Any] = json.loads((folder / INDEX).read_bytes())
+    except ValueError:
+        raise DatasetError(f"{folder / INDEX} is damaged", again) from None
+    accept(index)
+    for name, digest in index["sha256"].items():
+        if not (folder / name).is_file() or sha256_file(folder / name) != digest:
+            raise DatasetError(f"{folder / name} is missing or changed", again)
+    return index

@@ -1,0 +1,78 @@
+"""Mutual nearest neighbours of local descriptors: which places of two pictures show the same.
+
+A match is a pair of descriptors that are each other's nearest, the nearer one clearly nearer than the second
+(Lowe, IJCV 2004, the ratio test). Each descriptor is in one match at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ames_ray.types import AnyArray, FloatArray, IntArray
+
+RATIO = 0.8
+"""Largest distance to the nearest descriptor as a part of the distance to the second."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Places of two pictures that belong together, surest first.
+
+    Attributes:
+        query: (P,) int64 positions among the query's descriptors.
+        image: (P,) int64 positions among the other image's.
+        strength: (P,) float32 in descending order, 0 to 1.
+    """
+
+    query: IntArray
+    image: IntArray
+    strength: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+
+def mutual_matches(query: AnyArray, image: AnyArray, ratio: float = RATIO) -> Matches:
+    """Match the descriptors of two pictures.
+
+    Args:
+        query: (N, D) descriptors of any length; they are L2-normalised.
+        image: (M, D) descriptors.
+        ratio: See `RATIO`; 1 takes every mutual nearest neighbour. A picture with a single descriptor has no
+            second one, and its match counts.
+
+    Returns:
+        At most min(N, M) matches; their strength is the cosine, negative ones cut to 0.
+    """
+    if not len(query) or not len(image):
+        nothing = np.empty(0, np.int64)
+        return Matches(nothing, nothing, np.empty(0, np.float32))
+    cosines = np.clip(_normalised(query) @ _normalised(image).T, -1, 1)
+    to_image = cosines.argmax(axis=1)
+    mutual = cosines.argmax(axis=0)[to_image] == np.arange(len(cosines))
+    best = cosines[np.arange(len(cosines)), to_image]
+    keep = np.flatnonzero(mutual & (_distance(best) <= ratio * _second_distance(cosines)))
+    order = keep[np.argsort(-best[keep], kind="stable")]
+    return Matches(order, to_image[order], np.maximum(best[order], 0).astype(np.float32))
+
+
+def _normalised(descriptors: AnyArray) -> FloatArray:
+    wide = np.asarray(descriptors, np.float32)
+    unit: FloatArray = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def _distance(cosines: FloatArray) -> FloatArray:
+    distances: FloatArray = np.sqrt(2 - 2 * cosines)
+    return distances
+
+
+def _second_distance(cosines: FloatArray) -> FloatArray:
+    """(N,) distance of each query descriptor to its second nearest one; infinite where there is none."""
+    if cosines.shape[1] < 2:
+        return np.full(len(cosines), np.inf, np.float32)
+    return _distance(np.partition(cosines, -2, axis=1)[:, -2])

@@ -1,0 +1,114 @@
+"""Query photos: found on the disk, and described exactly as the images of a store were."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ames_ray.datasets.paths import is_picture
+from ames_ray.datasets.registry import DatasetOptions, build_manifest
+from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor
+from ames_ray.errors import ConfigError, StoreError
+from ames_ray.extraction.shard import ReadOptions, prepare
+from ames_ray.files import is_remote
+from ames_ray.store.meta import JOB
+from ames_ray.types import ImageFeatures, ImageRecord
+
+if TYPE_CHECKING:
+    from ames_ray.descriptors.extractor import Extractor
+    from ames_ray.store.reader import Store
+    from ames_ray.types import Box
+
+_OF_THE_QUERY = {"read", "crop", "location_convention"}
+"""Settings that a query does not share with the gallery, or that change no descriptor."""
+
+
+def find_queries(query: str, bbox: Box | None = None) -> list[ImageRecord]:
+    """The query photos: one file, or every picture below a folder in natural order.
+
+    Args:
+        query: Local path or `scheme://` address.
+        bbox: Region of the one photo to search with [pixels], or none for all of it.
+
+    Raises:
+        ConfigError: A box is given with a folder.
+        DatasetError: The folder holds no picture.
+    """
+    is_folder = not is_picture(query) if is_remote(query) else Path(query).is_dir()
+    if not is_folder:
+        return [ImageRecord(0, query.rstrip("/").rpartition("/")[2], query, "query", bbox)]
+    if bbox is not None:
+        raise ConfigError(f"bbox= belongs to one photo, and {query} is a folder", "pass query=PHOTO")
+    manifest = build_manifest(DatasetOptions(images=query))
+    return [replace(record, split="query") for record in manifest]
+
+
+def build_query_extractor(
+    store: Store, device: str, weights: str | None = None, detector: str | None = None
+) -> Extractor:
+    """The extractor that made a store, with the settings that the store recorded.
+
+    Args:
+        store: The gallery.
+        device: Torch name of the device.
+        weights: Weights of the backbone; none for those that the store was made with, where they lay.
+        detector: Its detector, likewise.
+
+    Raises:
+        StoreError: The store does not say how it was made, or these weights are not those that made it.
+        WeightsError: Weights are missing.
+    """
+    settings, made = store.meta.settings, _job(store)
+    if "backbone" not in settings or "imsize" not in settings:
+        raise StoreError(
+            f"{store.storage.uri} does not say how it was made: no photo can be described alike",
+            "imported stores are searched with `ames-ray neighbors` and a store of queries",
+        )
+    options = ExtractorOptions(
+        backbone=made.get("backbone", settings["backbone"]),
+        weights=weights or made.get("weights"),
+        detector=detector or made.get("detector"),
+        topk=store.meta.topk,
+        imsize=settings["imsize"],
+        min_side=settings.get("min_side", 1),
+        precision=settings.get("precision", "float32"),
+    )
+    extractor = build_extractor(options, device)
+    _require_alike(store, extractor)
+    return extractor
+
+
+def read_options(store: Store) -> ReadOptions:
+    """How a store's pictures became pixels."""
+    return ReadOptions(**store.meta.settings.get("read", {}))
+
+
+def describe(record: ImageRecord, extractor: Extractor, reading: ReadOptions) -> ImageFeatures:
+    """Features of one photo; of one that cannot be used, the reason."""
+    ready = prepare(record, extractor, reading)
+    return ready if isinstance(ready, ImageFeatures) else extractor.extract([ready])[0]
+
+
+def _job(store: Store) -> dict[str, Any]:
+    """The words of the extraction; merged and copied stores have none."""
+    if not store.storage.exists(JOB):
+        return {}
+    made: dict[str, Any] = json.loads(store.storage.read(JOB))
+    return made
+
+
+def _require_alike(store: Store, extractor: Extractor) -> None:
+    here = json.loads(json.dumps({**extractor.spec.settings, "dim": extractor.spec.dim}))
+    there = {**store.meta.settings, "dim": store.meta.dim}
+    lines = [
+        f"{key} is {there.get(key, 'not set')} in the store and {here.get(key, 'not set')} here"
+        for key in sorted((here.keys() | there.keys()) - _OF_THE_QUERY)
+        if here.get(key) != there.get(key)
+    ]
+    if lines:
+        raise StoreError(
+            f"a query cannot be described as {store.storage.uri} was: {'; '.join(lines)}",
+            "pass the weights= and detector= that the store was made with, or extract it again",
+        )

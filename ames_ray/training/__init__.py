@@ -1,0 +1,1 @@
+"""Training AMES: triplets, losses, the step and the loop around it, in plain torch."""

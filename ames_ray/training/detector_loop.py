@@ -1,0 +1,216 @@
+"""The loop that trains a detector: one process, resumable at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from ames_ray.errors import RunError
+from ames_ray.training.ahead import ahead
+from ames_ray.training.checkpoint import Checkpoints, Position, require_same
+from ames_ray.training.detector import contrastive_loss, nearest_is_same, new_detector, pool
+from ames_ray.training.log import TrainLog
+from ames_ray.training.output import CHECKPOINTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import Tensor
+
+    from ames_ray.descriptors.detector import Detector
+    from ames_ray.files import Storage
+    from ames_ray.training.landmark_batches import LandmarkBatches
+    from ames_ray.types import IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorOptions:
+    """What decides a detector, besides its pictures; all defaults are ours.
+
+    Attributes:
+        steps: Batches.
+        lr: Learning rate of AdamW at the start; it falls to 0 along a cosine.
+        weight_decay: Of AdamW.
+        temp: Temperature of the loss.
+        checkpoint_every: Steps between two checkpoints.
+        seed: Of the first weights.
+    """
+
+    steps: int = 2000
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    temp: float = 0.05
+    checkpoint_every: int = 100
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorStep:
+    """What a step tells.
+
+    Attributes:
+        step: Counts from 1.
+        loss: Of the batch; not a number where no two pictures of one landmark could be read.
+        nearest: Share of pictures whose nearest other one in the batch shows their landmark.
+        lr: Learning rate.
+        failed: Pictures of the batch that could not be read.
+        waited: Seconds that the network waited for pictures.
+        seconds: Of the whole step.
+    """
+
+    step: int
+    loss: float
+    nearest: float
+    lr: float
+    failed: int
+    waited: float
+    seconds: float
+
+
+class MapSource(Protocol):
+    """Where feature maps come from."""
+
+    @property
+    def dim(self) -> int:
+        """Width C of a map."""
+
+    def names(self, rows: IntArray) -> list[str]:
+        """What messages call pictures."""
+
+    def prepare(self, rows: IntArray) -> Sequence[Any | None]:
+        """What can be done ahead, in another thread; none for a picture that cannot be used."""
+
+    def maps(self, pictures: Sequence[Any]) -> Sequence[Sequence[Tensor]]:
+        """For each prepared picture its feature maps (C, h, w) float32, one a scale."""
+
+
+def fit_detector(
+    source: MapSource,
+    batches: LandmarkBatches,
+    options: DetectorOptions,
+    output: Storage,
+    *,
+    settings: Mapping[str, Any],
+    device: str = "cpu",
+    threads: int = 1,
+    report: Callable[[DetectorStep], None] | None = None,
+) -> Detector:
+    """Train a detector, or go on with one.
+
+    Args:
+        source: Feature maps of the frozen backbone.
+        batches: Which pictures each step sees.
+        options: How.
+        output: Folder for checkpoints and log.
+        settings: All else that decides the result, as JSON values; a kept run must have equal ones.
+        device: Torch name of the device.
+        threads: Threads that prepare pictures, a batch each.
+        report: Told about each step.
+
+    Returns:
+        The detector, in evaluation mode.
+
+    Raises:
+        ConfigError: The folder holds a run with other settings.
+        RunError: The loss is not finite; says which pictures the batch held.
+    """
+    detector = new_detector(source.dim, options.seed).to(device).train()
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    decides = {**asdict(options), **settings}
+    checkpoints = Checkpoints(output.child(CHECKPOINTS))
+    first = _resume(checkpoints, detector, optimizer, decides, output.uri)
+    log = TrainLog(output, first)
+    try:
+        coming = ahead(
+            range(first, options.steps),
+            lambda step: source.prepare(batches.rows(step)),
+            depth=threads + 1,
+            threads=threads,
+        )
+        for result in _steps(coming, source, batches, options, detector, optimizer):
+            log.step(result.step, asdict(result))
+            if report is not None:
+                report(result)
+            if result.step % options.checkpoint_every == 0 or result.step == options.steps:
+                # In this order: a log may be ahead of its checkpoint, not behind it.
+                log.publish()
+                state = {"detector": detector.state_dict(), "optimizer": optimizer.state_dict()}
+                checkpoints.save(Position(0, result.step, result.step), {**state, "settings": decides})
+    finally:
+        log.close()
+    return detector.eval()
+
+
+def _steps(
+    coming: Iterator[tuple[int, Sequence[Any | None], float]],
+    source: MapSource,
+    batches: LandmarkBatches,
+    options: DetectorOptions,
+    detector: Detector,
+    optimizer: torch.optim.Optimizer,
+) -> Iterator[DetectorStep]:
+    """Do each step whose pictures are prepared."""
+    began = time.perf_counter()
+    for step, prepared, waited in coming:
+        rows = batches.rows(step)
+        usable = [index for index, picture in enumerate(prepared) if picture is not None]
+        labels = batches.labels(rows[usable])
+        lr = options.lr * (1 + math.cos(math.pi * step / options.steps)) / 2
+        loss, nearest = math.nan, math.nan
+        if len(np.unique(labels)) < len(labels):
+            maps = source.maps([prepared[index] for index in usable])
+            loss, nearest = _update(detector, optimizer, maps, labels, lr, options.temp)
+            if not math.isfinite(loss):
+                raise RunError(
+                    f"step {step + 1}: the loss is {loss}; the batch holds "
+                    f"{', '.join(source.names(rows[usable]))}",
+                    "lower lr=, or look at these pictures; the last checkpoint is kept",
+                )
+        now = time.perf_counter()
+        yield DetectorStep(step + 1, loss, nearest, lr, len(rows) - len(usable), waited, now - began)
+        began = now
+
+
+def _update(
+    detector: Detector,
+    optimizer: torch.optim.Optimizer,
+    maps: Sequence[Sequence[Tensor]],
+    landmarks: IntArray,
+    lr: float,
+    temp: float,
+) -> tuple[float, float]:
+    """One step of the optimiser, unless the loss is not finite; returns the loss and `nearest_is_same`."""
+    vectors = pool(detector, maps)
+    labels = torch.from_numpy(landmarks).to(vectors.device)
+    loss = contrastive_loss(vectors, labels, temp)
+    value = float(loss.detach())
+    if math.isfinite(value):
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+    return value, nearest_is_same(vectors.detach(), labels)
+
+
+def _resume(
+    checkpoints: Checkpoints,
+    detector: Detector,
+    optimizer: torch.optim.Optimizer,
+    decides: Mapping[str, Any],
+    where: str,
+) -> int:
+    """Steps that are done already."""
+    name = checkpoints.latest()
+    if name is None:
+        return 0
+    position, state = checkpoints.load(name)
+    require_same(state["settings"], decides, where)
+    detector.load_state_dict(state["detector"])
+    optimizer.load_state_dict(state["optimizer"])
+    return position.total

@@ -1,0 +1,107 @@
+"""First weights: the published draw, or one in which cross-attention searches neighbours from the first step.
+
+With the published draw a small network sees nothing for its first hundred steps: every token attends to all
+others alike. `identity` starts from what a person would do: compare descriptors by their cosine. Tokens are
+half-whitened principal components, and every cross-attention multiplies queries and keys by the identity, so
+that a head's logit is a constant times the cosine and its softmax a soft nearest-neighbour search.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from ames_ray.errors import ConfigError
+from ames_ray.model.ames import Ames
+from ames_ray.training.pca import normalised, pca_basis
+
+if TYPE_CHECKING:
+    from ames_ray.model.options import AmesOptions
+    from ames_ray.types import AnyArray, FloatArray
+
+Initialisation = Literal["published", "identity"]
+
+_SHARPNESS = 13.0
+"""Logit of a head for two equal tokens. From 12 to 15 a softmax over hundreds of tokens finds the nearest."""
+_NOISE = 0.1
+"""What stays of the published draw in the query and key weights, so that heads and blocks differ."""
+
+
+def new_model(
+    options: AmesOptions,
+    seed: int,
+    initialisation: Initialisation = "published",
+    *,
+    rotation: torch.Tensor | None = None,
+    sample: AnyArray | None = None,
+) -> Ames:
+    """A network to train.
+
+    Args:
+        options: Sizes.
+        seed: Decides every draw.
+        initialisation: "published" as the authors draw; "identity" as this module tells.
+        rotation: (D_in, D) from an ITQ file, for a binary network; without it a random rotation.
+        sample: (N, D_in) training descriptors, which "identity" takes its principal components from; a binary
+            network does not need them.
+
+    Raises:
+        ConfigError: "identity" of a full-precision network lacks a sample; or a network that is not binary
+            gets a rotation.
+    """
+    if rotation is not None and not options.binary:
+        raise ConfigError("itq= starts a binary network; this one is not", "pass binary=true, or no itq=")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Ames(options)
+    with torch.no_grad():
+        if rotation is not None:
+            model.get_parameter("remap_local.0.W").copy_(rotation)
+        if initialisation == "identity":
+            _start_as_identity(model, sample, seed)
+    return model
+
+
+def _start_as_identity(model: Ames, sample: AnyArray | None, seed: int) -> None:
+    dim = model.options.dim
+    if model.options.binary:
+        # Signs of a rotated descriptor are spread over the heads as they are.
+        model.get_parameter("remap_local.1.weight").copy_(torch.eye(dim))
+    elif sample is None:
+        raise ConfigError("initialisation=identity needs a sample of training descriptors")
+    else:
+        projection = torch.from_numpy(half_whitened(sample, dim, seed).T)
+        model.get_parameter("remap_local.0.weight").copy_(projection)
+    for block in model.blocks:
+        attention = block.cross_attn
+        scale = (_SHARPNESS / (dim // attention.heads) ** 0.5) ** 0.5
+        for weight in attention.in_proj_weight.chunk(3)[:2]:
+            weight.mul_(_NOISE).add_(scale * torch.eye(dim))
+
+
+def half_whitened(sample: AnyArray, dim: int, seed: int) -> FloatArray:
+    """Projection (D_in, dim) to principal components, evened out by half and rotated at random.
+
+    Whitening whole would lift noise to the height of the signal; not at all leaves most columns without any.
+    The rotation gives each attention head a fair share. Tokens of the sample get the mean norm √dim, which
+    the LayerNorm behind the projection would give them anyway.
+
+    Args:
+        sample: (N, D_in) descriptors.
+        dim: Width of a token; more than D_in leaves directions of it empty until training fills them.
+        seed: Decides the rotation.
+
+    Raises:
+        StoreError: There are fewer descriptors than components, or they are not finite.
+    """
+    components = min(dim, sample.shape[1])
+    basis, variances = pca_basis(sample, components)
+    spread = np.maximum(variances, 1e-6 * variances[0]) ** -0.25
+    noise = np.random.default_rng((seed, 3)).standard_normal((dim, dim))
+    rotation = np.linalg.qr(noise)[0][:components]
+    projection = (basis * spread) @ rotation
+    norms = np.linalg.norm(normalised(sample) @ projection, axis=1)
+    scaled: FloatArray = (projection * (dim**0.5 / norms.mean())).astype(np.float32)
+    return scaled

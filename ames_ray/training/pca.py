@@ -1,0 +1,61 @@
+"""The directions along which descriptors vary most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ames_ray.errors import StoreError
+
+if TYPE_CHECKING:
+    from ames_ray.types import AnyArray, FloatArray
+
+_BLOCK_ROWS = 1 << 14
+
+
+def pca_basis(sample: AnyArray, dims: int) -> tuple[FloatArray, FloatArray]:
+    """Uncentred principal directions of descriptors, each L2-normalised first.
+
+    Uncentred, because what comes after is linear without an offset: a projection or signs.
+
+    Args:
+        sample: (N, D) descriptors of any float type; all-zero ones do not count.
+        dims: Directions wanted.
+
+    Returns:
+        Orthonormal basis (D, dims) float32, the strongest direction first, the largest entry of each
+        positive; and their variances (dims,) float32, shares of 1 in all D directions.
+
+    Raises:
+        StoreError: There are fewer than `dims` descriptors or columns, or values that are not finite.
+    """
+    count, width = sample.shape
+    if not 0 < dims <= min(count, width):
+        raise StoreError(
+            f"{count:,} descriptors of width {width} have no {dims} principal directions",
+            "ask for fewer, or sample more descriptors",
+        )
+    moments = np.zeros((width, width))
+    for start in range(0, count, _BLOCK_ROWS):
+        block = normalised(sample[start : start + _BLOCK_ROWS]).astype(np.float64)
+        moments += block.T @ block
+    variances, directions = np.linalg.eigh(moments / moments.trace())
+    basis = directions[:, ::-1][:, :dims]
+    # An eigenvector's sign is arbitrary; fixed, equal samples give equal bases on every machine.
+    largest = np.take_along_axis(basis, np.abs(basis).argmax(axis=0)[None], axis=0)
+    return (basis * np.sign(largest)).astype(np.float32), variances[::-1][:dims].astype(np.float32)
+
+
+def normalised(descriptors: AnyArray) -> FloatArray:
+    """Descriptors (N, D) of norm 1, float32; zeros stay zeros.
+
+    Raises:
+        StoreError: A value is not finite.
+    """
+    values = np.asarray(descriptors, np.float32)
+    if not np.isfinite(values).all():
+        raise StoreError("a sampled descriptor holds NaN or infinity", "`ames-ray store verify` finds it")
+    norms = np.linalg.norm(values, axis=1, keepdims=True)
+    unit: FloatArray = values / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit

@@ -1,0 +1,161 @@
+"""Ways to hurt a running command: signals to one of its processes, a full disk, a second driver."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from benchmarks.dying import VARIABLE
+from benchmarks.fault_workloads import Workload
+
+Hurt = Callable[[psutil.Process], str]
+HUNG = 124
+"""Stands for the exit code of a command that had to be ended."""
+_TIME_LIMIT = 300
+_DISK = "size=4m"
+
+
+def driver(run: psutil.Process) -> str:
+    """Kill the command itself; returns the name of what was hit, as all of these do."""
+    run.kill()
+    return "driver"
+
+
+def worker(run: psutil.Process) -> str:
+    """Kill one of its worker processes, with all that it holds in memory."""
+    return _hit(_workers(run), psutil.Process.kill)
+
+
+def node(run: psutil.Process) -> str:
+    """Kill Ray's node manager, which takes every worker of its node with it."""
+    managers = [p for p in run.children(recursive=True) if _name(p).endswith("raylet")]
+    return _hit(managers, psutil.Process.kill)
+
+
+def stall(run: psutil.Process) -> str:
+    """Stop a worker for ever, as a dead network share does."""
+    return _hit(_workers(run), psutil.Process.suspend)
+
+
+def _hit(candidates: list[psutil.Process], how: Callable[[psutil.Process], None]) -> str:
+    if not candidates:
+        return ""
+    victim = random.choice(candidates)
+    name = _name(victim).rpartition("/")[2]
+    how(victim)
+    return name
+
+
+SIGNALS: dict[str, Hurt] = {"driver": driver, "worker": worker, "node": node, "stall": stall}
+
+
+@contextmanager
+def watched(run: subprocess.Popen[bytes]) -> Iterator[list[psutil.Process]]:
+    """Collects every process that a command starts; whatever is left of them is ended at the end."""
+    seen: list[psutil.Process] = []
+    try:
+        yield seen
+    finally:
+        collect(run, seen)
+        for process in [*seen, psutil.Process(run.pid)] if run.poll() is None else seen:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        run.wait()
+
+
+def collect(run: subprocess.Popen[bytes], seen: list[psutil.Process]) -> None:
+    """Add the processes that the command has now."""
+    with suppress(psutil.NoSuchProcess):
+        seen += [p for p in psutil.Process(run.pid).children(recursive=True) if p not in seen]
+
+
+def hurt_at(
+    run: subprocess.Popen[bytes], kind: str, seconds: float, seen: list[psutil.Process]
+) -> tuple[str, float]:
+    """Hurt a command some seconds after its start, or as soon after as there is something to hurt.
+
+    Returns:
+        What was hit, and when; an empty name where the command was faster.
+    """
+    began = time.monotonic()
+    while run.poll() is None:
+        collect(run, seen)
+        passed = time.monotonic() - began
+        with suppress(psutil.NoSuchProcess):
+            if passed >= seconds and (name := SIGNALS[kind](psutil.Process(run.pid))):
+                return name, passed
+        time.sleep(0.05)
+    return "", float("nan")
+
+
+def ended(run: subprocess.Popen[bytes]) -> int:
+    """The exit code of a command, negative for a signal; `HUNG` where it does not end by itself."""
+    try:
+        return run.wait(_TIME_LIMIT)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        run.wait()
+        return HUNG
+
+
+def two_drivers(workload: Workload, inputs: Path, output: Path) -> int:
+    """The same command twice at once; returns the exit code of the one that was refused."""
+    first, second = workload.start(inputs, output), workload.start(inputs, output)
+    with watched(first), watched(second):
+        return max(ended(run) for run in (first, second))
+
+
+def die_at(workload: Workload, inputs: Path, output: Path, moment: str) -> int:
+    """A worker dies once at a moment of the library's own; returns the exit code of the command."""
+    with tempfile.NamedTemporaryFile(prefix="ames-ray-fault-", delete=False) as token:
+        run = workload.start(inputs, output, **{VARIABLE: f"{moment}:{token.name}"})
+    with watched(run):
+        code = ended(run)
+    if Path(token.name).exists():
+        raise RuntimeError(f"no process came to {moment}")
+    return code
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """A disk of 4 MB at a folder; says whether one can be mounted here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", _DISK, "tmpfs", str(folder)]
+    possible = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        yield possible
+    finally:
+        if possible:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill_when_begun(run: subprocess.Popen[bytes], folder: Path, filler: Path) -> None:
+    """Take all free space once the command has published something."""
+    while run.poll() is None and not any(p.is_file() for p in folder.rglob("0*")):
+        time.sleep(0.02)
+    with suppress(OSError), filler.open("wb", buffering=0) as handle:
+        while run.poll() is None:
+            handle.write(bytes(4096))
+            time.sleep(0 if handle.tell() < 3_000_000 else 0.001)
+
+
+def _workers(run: psutil.Process) -> list[psutil.Process]:
+    # A node whose agent dies ends itself, so that agents count as nodes and not as workers.
+    others = ("IDLE", "Agent")
+    named = [(process, _name(process)) for process in run.children(recursive=True)]
+    return [p for p, name in named if "ray::" in name and not any(other in name for other in others)]
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return ""
+    return words[0] if words else ""

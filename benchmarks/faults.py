@@ -1,0 +1,194 @@
+"""Random kills: what survives them, and whether the same command makes good what they cost.
+
+python -m benchmarks.faults                                  # 50 disturbances, about an hour on two cores
+python -m benchmarks.faults --kills 6 --seed 7 --workloads extract
+
+After each disturbance the same command is given again until it ends well, and its output is compared with
+that of a run that nobody disturbed: rows lost, rows doubled, bytes, temporary files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import fault_kinds
+from benchmarks.fault_workloads import WORKLOADS, Workload
+from benchmarks.record import save
+
+_RESUMES = 4
+_SPECIAL = ("two drivers", "full disk")
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """One line of the table.
+
+    Attributes:
+        workload: What was disturbed.
+        kind: How.
+        ended: Exit code of the disturbed command; negative for a signal.
+        resumes: How often the command was given again until it ended well.
+        lost: Rows that are missing afterwards.
+        doubled: Rows that are there more than once.
+        same_bytes: Whether all is as without the disturbance.
+        orphans: Temporary files that are left.
+        victim: The process that was hit, where one was chosen.
+        at: When it was hit [s after the start].
+    """
+
+    workload: str
+    kind: str
+    ended: int
+    resumes: int
+    lost: int
+    doubled: int
+    same_bytes: bool
+    orphans: int
+    victim: str = ""
+    at: float | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the disturbance cost nothing but time."""
+        whole = self.same_bytes and not (self.lost or self.doubled or self.orphans)
+        return whole and self.ended != fault_kinds.HUNG
+
+
+class Suite:
+    """Disturbs one workload in a folder of its own.
+
+    Args:
+        workload: What to disturb.
+        folder: Where the input and all outputs go.
+    """
+
+    def __init__(self, workload: Workload, folder: Path) -> None:
+        self._workload = workload
+        self._inputs = folder / "inputs"
+        self._outputs = folder / "outputs"
+        self._outputs.mkdir(parents=True)
+        workload.prepare(self._inputs)
+        plain = self._outputs / "undisturbed"
+        began = time.monotonic()
+        if self._run(plain) != 0:
+            raise RuntimeError(f"{workload.name} fails without any disturbance")
+        self.seconds = time.monotonic() - began
+        self._digest = workload.digest(plain)
+
+    def kinds(self) -> list[str]:
+        """What can be done to the workload."""
+        moments = [f"at {moment}" for moment in self._workload.moments]
+        return [*fault_kinds.SIGNALS, *moments, *_SPECIAL]
+
+    def disturb(self, kind: str, chance: random.Random) -> Disturbance:
+        """One disturbance, and what became of the output."""
+        output = self._outputs / "disturbed"
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir()
+        if kind in fault_kinds.SIGNALS:
+            return self._signal(kind, output, chance)
+        if kind == "full disk":
+            return self._on_a_small_disk(output)
+        if kind == "two drivers":
+            ended = fault_kinds.two_drivers(self._workload, self._inputs, output)
+        else:
+            ended = fault_kinds.die_at(self._workload, self._inputs, output, kind.removeprefix("at "))
+        return self._compare(kind, ended, self._resume(output), output)
+
+    def _signal(self, kind: str, output: Path, chance: random.Random) -> Disturbance:
+        random.seed(chance.random())
+        planned = chance.uniform(0.25, 0.95) * self.seconds
+        with self._workload.start(self._inputs, output) as run, fault_kinds.watched(run) as seen:
+            victim, at = fault_kinds.hurt_at(run, kind, planned, seen)
+            ended = fault_kinds.ended(run)
+            # Resumed while what is left of the killed run may still be at work.
+            resumes = self._resume(output)
+        found = self._compare(kind, ended, resumes, output)
+        return replace(found, victim=victim, at=round(at, 2)) if victim else found
+
+    def _on_a_small_disk(self, output: Path) -> Disturbance:
+        with fault_kinds.small_disk(output) as possible:
+            if not possible:
+                raise RuntimeError("a small disk cannot be mounted here: run as root")
+            with self._workload.start(self._inputs, output) as run, fault_kinds.watched(run):
+                fault_kinds.fill_when_begun(run, output, output / "filler")
+                ended = fault_kinds.ended(run)
+            (output / "filler").unlink(missing_ok=True)
+            return self._compare("full disk", ended, self._resume(output), output)
+
+    def _run(self, output: Path) -> int:
+        output.mkdir(exist_ok=True)
+        with self._workload.start(self._inputs, output) as run, fault_kinds.watched(run):
+            return fault_kinds.ended(run)
+
+    def _resume(self, output: Path) -> int:
+        for attempt in range(1, _RESUMES + 1):
+            if self._run(output) == 0:
+                return attempt
+        return _RESUMES + 1
+
+    def _compare(self, kind: str, ended: int, resumes: int, output: Path) -> Disturbance:
+        found = np.asarray(self._workload.rows(output))
+        different = len(np.unique(found))
+        return Disturbance(
+            workload=self._workload.name,
+            kind=kind,
+            ended=ended,
+            resumes=resumes,
+            lost=self._workload.expected - different,
+            doubled=len(found) - different,
+            same_bytes=self._workload.digest(output) == self._digest,
+            orphans=sum(".tmp-" in path.name for path in output.rglob("*")),
+        )
+
+
+def run_suite(names: list[str], kills: int, seed: int, folder: Path) -> list[Disturbance]:
+    """Spread the disturbances evenly over the workloads and their kinds, at random times."""
+    chance = random.Random(seed)
+    done = []
+    for number, name in enumerate(names):
+        suite = Suite(WORKLOADS[name], folder / name)
+        kinds = suite.kinds()
+        chance.shuffle(kinds)
+        for turn in range(kills // len(names) + (number < kills % len(names))):
+            done.append(suite.disturb(kinds[turn % len(kinds)], chance))
+            print(asdict(done[-1]), flush=True)
+    return done
+
+
+def main() -> None:
+    """Disturb, and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workloads", nargs="*", default=[*WORKLOADS], choices=[*WORKLOADS])
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ames-ray-faults-") as folder:
+        done = run_suite(asked.workloads, asked.kills, asked.seed, Path(folder))
+    result: dict[str, Any] = {
+        "what": "disturbed runs, given again until they end well, against undisturbed ones",
+        "seed": asked.seed,
+        "disturbances": len(done),
+        "rows_lost": sum(d.lost for d in done),
+        "rows_doubled": sum(d.doubled for d in done),
+        "different_bytes": sum(not d.same_bytes for d in done),
+        "orphans": sum(d.orphans for d in done),
+        "hung": sum(d.ended == fault_kinds.HUNG for d in done),
+        "table": [asdict(d) for d in done],
+    }
+    save("faults", "kills", result)
+
+
+if __name__ == "__main__":
+    main()

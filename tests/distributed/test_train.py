@@ -1,0 +1,41 @@
+"""Training with Ray Train, against the same run in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ames_ray.errors import ConfigError
+from tests.training.landmarks import make_training_folder
+from tests.training.runs import Watching, job, numbers, run_here, validated
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_training_folder(tmp_path_factory.mktemp("training"))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_two_workers_give_the_run_of_one(here: Path, tmp_path: Path) -> None:
+    from ames_ray.distributed import train
+
+    alone = run_here(job(here, tmp_path / "one", *validated(here)))
+    watching = Watching()
+    config = job(here, tmp_path / "two", "workers=2", *validated(here))
+    report = train.run(config, watching)
+    np.testing.assert_allclose(numbers(tmp_path / "two"), numbers(tmp_path / "one"), rtol=1e-4, atol=1e-6)
+    assert report.best_epoch == alone.best_epoch
+    assert report.figures == pytest.approx(alone.figures, abs=0.02)
+    assert report.before == alone.before
+    assert [figures["epoch"] for figures in watching.epochs] == [1, 2]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_what_stops_a_worker_is_told_as_it_is(here: Path, tmp_path: Path) -> None:
+    from ames_ray.distributed import train
+
+    config = job(here, tmp_path / "run", "workers=2", "min_desc=12", "max_failures=0")
+    with pytest.raises(ConfigError, match="keeps 12 descriptors"):
+        train.run(config, Watching())

@@ -1,0 +1,108 @@
+"""`ames-ray tune` killed at any time, its journal cut, its worker dead: the search ends as it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from ames_ray.distributed.tune import search
+from ames_ray.model.checkpoints import save_ames
+from ames_ray.model.options import AmesOptions
+from ames_ray.tuning.space import Value
+from ames_ray.tuning.study import POINT, open_study, point_key
+from ames_ray.tuning.sweep_file import parse_sweep
+from tests.distributed.conftest import local_ray  # noqa: F401 - the fixture
+from tests.model.networks import random_model
+from tests.retrieval.authors_folder import make_data_root, make_stores
+
+pytestmark = pytest.mark.faults
+ROOT = Path(__file__).resolve().parents[2]
+TRIALS, KILLS = 60, 5
+
+
+def command(here: Path) -> list[str]:
+    stores = here / "stores"
+    words = [
+        f"query={stores / 'query'}",
+        f"gallery=[{stores / 'gallery'},{stores / 'r1m'}]",
+        f"ground_truth={here / 'data' / 'roxford5k' / 'gnd_roxford5k.pkl'}",
+        f"model={here / 'model.safetensors'}",
+        f"output={here / 'out'}",
+        "num_rerank=20",
+        f"trials={TRIALS}",
+        "points_per_trial=6",
+    ]
+    return [sys.executable, "-m", "ames_ray.cli.main", "tune", *words]
+
+
+def complete(journal: Path) -> list[optuna.trial.FrozenTrial]:
+    study = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(journal))))
+    return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+
+
+def test_killed_at_random_it_ends_with_all_trials_and_no_point_twice(tmp_path: Path) -> None:
+    make_data_root(tmp_path / "data")
+    make_stores(tmp_path / "data", tmp_path / "stores")
+    network = random_model(AmesOptions(128, dim=16, blocks=1, feedforward=32))
+    save_ames(network, tmp_path / "model.safetensors")
+    journal = tmp_path / "out" / "ensemble" / "study.journal"
+    chance = random.Random(4)
+    finished: dict[int, dict[str, Value]] = {}
+    for _ in range(KILLS):
+        size = (journal.stat().st_size if journal.exists() else 0) + chance.randrange(2_000, 20_000)
+        process = subprocess.Popen(command(tmp_path), cwd=ROOT, start_new_session=True)
+        while process.poll() is None and not (journal.exists() and journal.stat().st_size >= size):
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if chance.random() < 0.5:
+            with journal.open("r+b") as handle:
+                handle.truncate(journal.stat().st_size - chance.randrange(1, 60))
+        whole = journal.read_bytes().rpartition(b"\n")[0] + b"\n"
+        copy = tmp_path / "copy.journal"
+        copy.write_bytes(whole)
+        found = {trial.number: dict(trial.user_attrs[POINT]) for trial in complete(copy)}
+        assert finished.items() <= found.items()
+        finished = found
+    subprocess.run(command(tmp_path), cwd=ROOT, check=True)
+    trials = complete(journal)
+    assert finished.items() <= {trial.number: dict(trial.user_attrs[POINT]) for trial in trials}.items()
+    assert len(trials) == TRIALS
+    asked = [trial for trial in trials if not trial.user_attrs.get("known")]
+    assert len({point_key(trial.user_attrs[POINT]) for trial in asked}) == len(asked)
+    result = json.loads((journal.parent / "result.json").read_bytes())
+    assert result["best"]["value"] == max(float(trial.values[0]) for trial in trials)
+
+
+def deadly(point: Mapping[str, Value]) -> dict[str, float]:
+    """Ends its process at one point."""
+    if point["lamb"] == 0.5:
+        os._exit(1)
+    return {"medium_mAP": float(point["lamb"])}
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_point_that_ends_its_worker_is_marked_and_the_search_goes_on(tmp_path: Path) -> None:
+    space = parse_sweep("t", "space: {lamb: {float: [0, 1]}, temp: 1, num_rerank: 5}", "t").space
+    points: list[dict[str, Value]] = [{"lamb": 0.5}]
+    study = open_study(tmp_path / "study.journal", "t", space, {}, directions=["maximize"], points=points)
+    search(study, deadly, ["medium_mAP"], 9, folder=str(tmp_path / "ray"), points_per_trial=3)
+    rows = study.rows()
+    assert len(rows) == 9
+    assert rows[0]["reason"] == "its worker ended without an answer"
+    assert sum(row["state"] == "complete" for row in rows) == 6
+    best = study.best()
+    assert best is not None
+    assert best.values[0] > 0

@@ -1,0 +1,110 @@
+"""Stores, lists and results in a bucket: the same bytes as in a folder, by the same commands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ames_ray.cli.main import main
+from ames_ray.files import Storage
+from ames_ray.store.reader import Store
+from tests.extract_here import extract_here
+from tests.photos import make_photos
+from tests.remote.server import BUCKET, S3Server, contents
+
+SETTINGS = ["backbone=sift", "topk=20", "shard_rows=3"]
+
+
+@pytest.fixture(scope="module")
+def stores(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos in `photos/`, their store in `store/` and in the bucket."""
+    folder = tmp_path_factory.mktemp("remote")
+    make_photos(folder / "photos", 8, size=96)
+    for output in (folder / "store", f"s3://{BUCKET}/store"):
+        extract_here([f"images={folder / 'photos'}", f"output={output}", *SETTINGS])
+    return folder
+
+
+def same_as_folder(found: dict[str, bytes], folder: Path) -> bool:
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return files == {key.partition("/")[2]: data for key, data in found.items()}
+
+
+def test_the_bucket_holds_the_bytes_of_the_folder(stores: Path, s3: S3Server) -> None:
+    assert same_as_folder(contents(s3, "store/"), stores / "store")
+
+
+def test_rows_are_read_from_the_bucket(stores: Path) -> None:
+    near, far = Store.open(str(stores / "store")), Store.open(f"s3://{BUCKET}/store")
+    rows = [7, 0, 3, 3]
+    assert np.array_equal(near.read(rows, 5).descriptors, far.read(rows, 5).descriptors)
+    assert np.array_equal(near.pooled("global"), far.pooled("global"))
+    assert [f.record.image_id for f in near.features(1)] == [f.record.image_id for f in far.features(1)]
+
+
+def test_commands_take_stores_in_the_bucket(
+    stores: Path, s3: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remote = f"s3://{BUCKET}/store"
+    assert main(["store", "info", remote]) == 0
+    assert "8 of 8" in capsys.readouterr().out
+    assert main(["store", "verify", remote]) == 0
+    assert "3 of 3" in capsys.readouterr().out
+    assert main(["store", "export", remote, f"output={tmp_path / 'far_local.hdf5'}"]) == 0
+    assert main(["store", "export", str(stores / "store"), f"output={tmp_path / 'near_local.hdf5'}"]) == 0
+    with h5py.File(tmp_path / "far_local.hdf5") as far, h5py.File(tmp_path / "near_local.hdf5") as near:
+        assert np.array_equal(far["features"][:], near["features"][:])
+    stores_of = [f"query={remote}", f"gallery={remote}", "shortlist_size=4"]
+    assert main(["neighbors", *stores_of, f"output=s3://{BUCKET}/nn.parquet"]) == 0
+    local = [f"query={stores / 'store'}", f"gallery={stores / 'store'}", "shortlist_size=4"]
+    assert main(["neighbors", *local, f"output={tmp_path / 'nn.parquet'}"]) == 0
+    assert contents(s3, "nn.parquet")["nn.parquet"] == (tmp_path / "nn.parquet").read_bytes()
+
+
+def test_a_damaged_object_is_found(stores: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
+    for key, data in contents(s3, "store/").items():
+        s3.client().put_object(Bucket=BUCKET, Key=key.replace("store/", "damaged/", 1), Body=data)
+    key = "damaged/shards/00001.parquet"
+    changed = bytearray(contents(s3, key)[key])
+    changed[len(changed) // 2] ^= 1
+    s3.client().put_object(Bucket=BUCKET, Key=key, Body=bytes(changed))
+    assert main(["store", "verify", f"s3://{BUCKET}/damaged"]) == 2
+    assert "00001.parquet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moment", ["put", "mark", "card"])
+def test_a_killed_run_leaves_what_counts_and_goes_on(moment: str, stores: Path, s3: S3Server) -> None:
+    """Killed before the second shard is put, before its mark is, and before the card that ends the store."""
+    name = {"put": "00001.parquet", "mark": "00001.json", "card": "card.json"}[moment]
+    code = f"""
+import os, sys
+from ames_ray import files
+from tests.extract_here import extract_here
+put = files._put
+def die(filesystem, source, target):
+    if target.endswith("{name}"): os._exit(9)
+    put(filesystem, source, target)
+files._put = die
+extract_here(sys.argv[1:])
+"""
+    words = [f"images={stores / 'photos'}", f"output=s3://{BUCKET}/killed-{moment}", *SETTINGS]
+    assert subprocess.run([sys.executable, "-c", code, *words], check=False).returncode == 9
+    left = Store.open(f"s3://{BUCKET}/killed-{moment}", allow_partial=True)
+    assert sorted(left.summaries) == {"put": [0], "mark": [0], "card": [0, 1, 2]}[moment]
+    extract_here(words)
+    assert same_as_folder(contents(s3, f"killed-{moment}/"), stores / "store")
+
+
+def test_photos_may_lie_in_the_bucket(stores: Path, s3: S3Server) -> None:
+    storage = Storage.at(f"s3://{BUCKET}/photos")
+    for path in (stores / "photos").iterdir():
+        storage.publish(path.name, path.read_bytes())
+    extract_here([f"images=s3://{BUCKET}/photos", f"output=s3://{BUCKET}/from-bucket", *SETTINGS])
+    far, near = Store.open(f"s3://{BUCKET}/from-bucket"), Store.open(str(stores / "store"))
+    assert [r.image_id for r in far.manifest] == [r.image_id for r in near.manifest]
+    assert np.array_equal(far.read(range(8)).descriptors, near.read(range(8)).descriptors)

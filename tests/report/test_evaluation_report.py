@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ames_ray.cli.main import main
+from ames_ray.evaluation.average_precision import SetupRanks
+from ames_ray.report.evaluation import RECALLS, Evaluation, curves, precision_over_recall, protocol_of
+from tests.report.runs import SWEEP, make_input, run
+from tests.report.test_page import Blocks
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    make_input(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def swept(folder: Path) -> Path:
+    return run(folder, folder / "results", f"model={folder / 'model.safetensors'}", *SWEEP)
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Path:
+    return run(folder, folder / "plain")
+
+
+def ranks_of(lists: list[list[int]], positives: list[int]) -> SetupRanks:
+    query = np.repeat(np.arange(len(lists)), [len(x) for x in lists])
+    found = np.concatenate([np.arange(len(x)) for x in lists]).astype(np.int64)
+    total = np.array([p or np.nan for p in positives], np.float64)
+    ranked = np.full(len(lists), 100)
+    return SetupRanks(np.concatenate(lists).astype(np.int64), query, found, ranked, total)
+
+
+def by_hand(lists: list[list[int]], positives: list[int], level: float) -> float:
+    """The textbook: the highest precision at any cut whose recall is at least the level; 0 if none is."""
+    values = []
+    for ranks, total in zip(lists, positives, strict=True):
+        if not total:
+            continue
+        cuts = range(1, 101)
+        hits = [sum(rank < cut for rank in ranks) for cut in cuts]
+        good = [h / c for h, c in zip(hits, cuts, strict=True) if h and h / total >= level - 1e-9]
+        values.append(max(good, default=0.0))
+    return float(np.mean(values))
+
+
+def test_precision_over_recall_is_that_of_the_textbook() -> None:
+    lists, positives = [[0, 3, 4, 20], [7], [], [1, 2]], [5, 1, 0, 2]
+    found = precision_over_recall(ranks_of(lists, positives))
+    for step in range(RECALLS):
+        assert found[step] == pytest.approx(by_hand(lists, positives, step / (RECALLS - 1)))
+
+
+def test_the_curves_come_from_what_lies_beside_the_result(swept: Path) -> None:
+    evaluation = Evaluation.read(str(swept))
+    found = curves(evaluation, protocol_of(evaluation))
+    assert set(found.before) == set(found.best) == {"easy", "medium", "hard"}
+    assert all(0 < line[0] <= 1 and (np.diff(line) <= 1e-12).all() for line in found.best.values())
+
+
+def test_the_page_tells_of_every_figure_setting_and_query(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(swept), f"output={tmp_path / 'r.html'}"]) == 0
+    assert capsys.readouterr().out.strip() == f"written: {tmp_path / 'r.html'}"
+    text = (tmp_path / "r.html").read_text()
+    document = json.loads(swept.read_bytes())
+    for setup in ("easy", "medium", "hard"):
+        assert f"<b>{100 * document['best']['figures'][f'{setup}_mAP']:.2f}</b>" in text
+    assert text.count("<tr") == 1 + len(document["rows"])
+    assert text.count('class="heat"') == len(document["rows"])
+    assert len(re.findall("<polyline", text)) == 6
+    islands = Blocks(text).islands()
+    assert islands["page"]["names"] == ["photo14", "photo15", "photo16"]
+    assert islands["page"]["setups"]["hard"]["after"] == document["best"]["per_query"]["hard"]
+    assert len(islands["pictures-0"]) == 3
+    assert document["card"]["settings"]["scores"]["model_hash"] in text
+
+
+def test_a_global_ranking_has_a_page_too(plain: Path, tmp_path: Path) -> None:
+    assert main(["report", str(plain), f"output={tmp_path / 'r.html'}", "pictures=false"]) == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "global ranking alone" in text
+    assert text.count("<polyline") == 3
+    assert "<tr" not in text
+    assert "pictures-0" not in text.replace("`pictures-${shelf}`", "")
+
+
+def test_what_is_gone_is_named_and_the_rest_is_shown(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lonely = Path(shutil.copy(swept, tmp_path / "evaluation-1.json"))
+    document = json.loads(lonely.read_bytes())
+    document["card"]["config"]["query"] = str(tmp_path / "gone")
+    lonely.write_text(json.dumps(document))
+    assert main(["report", str(lonely)]) == 0
+    out = capsys.readouterr().out
+    assert "no precision over recall: " in out
+    assert "no names and pictures of the queries" in out
+    text = (tmp_path / "evaluation-1.html").read_text()
+    assert "holds no ranking of evaluation-1.json" in text
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"card": {}, "global": {}}'])
+def test_other_files_are_refused(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    assert main(["report", str(tmp_path / "x.json")]) == 2
+    assert "is no result of `ames-ray evaluate`" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "y.json")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_compare_says_what_differs_and_what_it_did(
+    folder: Path, swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = run(
+        folder,
+        folder / "results",
+        f"model={folder / 'model.safetensors'}",
+        "lamb=0",
+        "temp=1",
+        "num_rerank=14",
+    )
+    capsys.readouterr()
+    words = [f"first={swept}", f"second={other}", f"output={tmp_path / 'c.json'}"]
+    assert main(["compare", *words]) == 0
+    out = capsys.readouterr().out
+    found = json.loads((tmp_path / "c.json").read_bytes())
+    one, two = (json.loads(path.read_bytes()) for path in (swept, other))
+    assert found["choices"]["best.lamb"] == {"first": one["best"]["settings"]["lamb"], "second": 0.0}
+    assert found["choices"]["best.num_rerank"]["second"] == 14
+    assert not any("weights" in name or name.startswith("libraries") for name in found["choices"])
+    assert "best.lamb" in out
+    for setup, changes in found["queries"].items():
+        expected = {
+            number: b - a
+            for number, (a, b) in enumerate(
+                zip(one["best"]["per_query"][setup], two["best"]["per_query"][setup], strict=True)
+            )
+            if a is not None and b is not None
+        }
+        assert {c["query"]: c["change"] for c in changes} == pytest.approx(expected)
+        sizes = [abs(c["change"]) for c in changes]
+        assert sizes == sorted(sizes, reverse=True)
+    change = two["best"]["figures"]["medium_mAP"] - one["best"]["figures"]["medium_mAP"]
+    assert found["figures"]["medium_mAP"]["change"] == pytest.approx(change)
+
+
+def test_only_runs_of_one_benchmark_are_compared(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(swept.read_bytes())
+    document["global"]["counts"]["queries"] = 4
+    (tmp_path / "evaluation-2.json").write_text(json.dumps(document))
+    assert main(["compare", f"first={swept}", f"second={tmp_path / 'evaluation-2.json'}"]) == 2
+    assert "with 4" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+"""`ames-ray search` as users type it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ames_ray.cli.main import main
+from ames_ray.files import Storage
+from ames_ray.store.removed import write_removed
+from tests.search.small import make_store, turned
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("command")
+    make_store(folder)
+    turned(folder / "photos" / "coffee_280x210.png", folder / "me.png")
+    return folder
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_one_photo(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "search",
+        str(folder / "me.png"),
+        f"store={folder / 'store'}",
+        f"output={tmp_path}",
+        "num_results=5",
+    ]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "coffee_280x210.png" in printed
+    assert f"{tmp_path}/index.html" in printed
+    found = lines(tmp_path)
+    assert [line["rank"] for line in found] == [1, 2, 3, 4, 5]
+    assert found[0]["image"] == "coffee_280x210.png"
+    assert found[0]["uri"] == str(folder / "photos" / "coffee_280x210.png")
+    page = (tmp_path / "index.html").read_bytes()
+    assert main(words) == 0
+    assert (tmp_path / "index.html").read_bytes() == page
+
+
+def test_a_folder_with_bad_photos(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    (queries / "a.jpg").write_bytes(b"<html>404</html>")
+    (queries / "b.png").write_bytes((folder / "me.png").read_bytes())
+    words = [f"query={queries}", f"store={folder / 'store'}", f"output={tmp_path / 'page'}"]
+    assert main(["search", *words]) == 3
+    errors = capsys.readouterr().err
+    assert "a.jpg: not_an_image: the content is no picture" in errors
+    assert "1 of 2 query photos could not be used" in errors
+    found = lines(tmp_path / "page")
+    assert found[0] == {"query": "a.jpg", "reason": "not_an_image"}
+    assert found[1]["image"] == "coffee_280x210.png"
+
+
+def test_ground_truth_judges(folder: Path, tmp_path: Path) -> None:
+    names = sorted(path.name for path in (folder / "photos").iterdir())
+    truth = {"qimlist": ["me"], "imlist": names, "gnd": [{"easy": [1], "hard": [], "junk": [2]}]}
+    (tmp_path / "gnd.json").write_text(json.dumps(truth))
+    words = [str(folder / "me.png"), f"store={folder / 'store'}", f"output={tmp_path}", "num_results=100"]
+    assert main(["search", *words, f"ground_truth={tmp_path / 'gnd.json'}"]) == 0
+    verdicts = {line["row"]: line["verdict"] for line in lines(tmp_path)}
+    assert verdicts == {row: {1: "positive", 2: "junk"}.get(row, "negative") for row in range(len(names))}
+
+
+def test_removed_photos_are_not_found(folder: Path, tmp_path: Path) -> None:
+    words = ["search", str(folder / "me.png"), f"store={folder / 'store'}", f"output={tmp_path}"]
+    assert main(words) == 0
+    best = lines(tmp_path)[0]
+    storage = Storage.at(folder / "store")
+    write_removed(storage, [int(str(best["row"]))])
+    assert main(words) == 0
+    storage.delete("removed.json")
+    assert best["image"] not in {line["image"] for line in lines(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["store=nowhere"], "is no store"),
+        (["pooled=cls"], "has no global descriptor 'cls'"),
+        (["model=nothing.pt"], "nothing.pt"),
+        (["lamb=2"], "lamb=2"),
+        (["bbox=[1,2]"], "bbox"),
+        (["gallery=x"], "write store=x"),
+    ],
+)
+def test_mistakes_are_named(
+    folder: Path, tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["search", str(folder / "me.png"), f"store={folder / 'store'}", f"output={tmp_path / 'page'}"]
+    assert main([*given, *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()

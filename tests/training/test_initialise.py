@@ -1,0 +1,99 @@
+"""What the identity initialisation promises, measured on a fresh network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ames_ray.errors import ConfigError
+from ames_ray.model.options import AmesOptions
+from ames_ray.training.initialise import half_whitened, new_model
+from ames_ray.types import FloatArray
+
+OPTIONS = AmesOptions(24, dim=16, heads=2, blocks=3, feedforward=32)
+BINARY = AmesOptions(24, binary=True, dim=16, heads=2, blocks=3, feedforward=32)
+
+
+def descriptors(count: int = 3000, width: int = 24) -> FloatArray:
+    """Like RootSIFT: no negative numbers, so a large mean, and columns that go together."""
+    random = np.random.default_rng(0)
+    mixed = random.standard_normal((count, 6)) @ random.standard_normal((6, width))
+    raw = np.abs(mixed + 0.3 * random.standard_normal((count, width)))
+    unit: FloatArray = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def test_tokens_have_the_promised_norm_and_even_spread() -> None:
+    sample = descriptors()
+    tokens = sample @ half_whitened(sample, 16, 0)
+    assert np.linalg.norm(tokens, axis=1).mean() == pytest.approx(4, rel=1e-5)
+    power = (tokens**2).mean(axis=0)
+    assert power[:8].sum() / power.sum() == pytest.approx(0.5, abs=0.15)
+    singular = np.linalg.svd(tokens, compute_uv=False)
+    unwhitened = np.linalg.svd(sample, compute_uv=False)[:16]
+    assert singular[0] / singular[-1] == pytest.approx((unwhitened[0] / unwhitened[-1]) ** 0.5, rel=1e-3)
+
+
+def test_cross_attention_starts_as_a_search_by_cosine() -> None:
+    sample = descriptors()
+    model = new_model(OPTIONS, 0, "identity", sample=sample)
+    with torch.no_grad():
+        tokens = model.project(torch.from_numpy(sample[None, :200]))
+        for block in model.blocks:
+            query, keys, _ = block.cross_attn.project(tokens)
+            for head in range(2):
+                part = slice(8 * head, 8 * head + 8)
+                logits = (query[0, :, part] @ keys[0, :, part].T / 8**0.5).flatten()
+                products = (tokens[0, :, part] @ tokens[0, :, part].T / 8).flatten()
+                slope = (logits @ products / (products @ products)).item()
+                assert slope == pytest.approx(13, rel=0.25)
+                assert torch.corrcoef(torch.stack((logits, products)))[0, 1] > 0.97
+
+
+def test_a_wider_token_than_descriptor_is_allowed() -> None:
+    sample = descriptors()
+    tokens = sample @ half_whitened(sample, 32, 0)
+    assert tokens.shape == (3000, 32)
+    assert np.linalg.matrix_rank(tokens) == 24
+
+
+def test_a_binary_network_starts_from_its_rotation() -> None:
+    rotation = torch.linalg.qr(torch.randn(24, 24))[0][:, :16].contiguous()
+    model = new_model(BINARY, 0, "identity", rotation=rotation)
+    assert torch.equal(model.get_parameter("remap_local.0.W"), rotation)
+    assert torch.equal(model.get_parameter("remap_local.1.weight"), torch.eye(16))
+
+
+def test_the_rest_is_the_published_draw() -> None:
+    published, identity = new_model(OPTIONS, 5), new_model(OPTIONS, 5, "identity", sample=descriptors())
+    changed = {
+        name
+        for (name, one), other in zip(published.named_parameters(), identity.parameters(), strict=True)
+        if not torch.equal(one, other)
+    }
+    blocks = range(3)
+    assert changed == {
+        "remap_local.0.weight",
+        *(f"decoder.layers.{n}.cross_attn.in_proj_weight" for n in blocks),
+    }
+    values = [m.blocks[0].cross_attn.in_proj_weight[32:] for m in (published, identity)]
+    assert torch.equal(*values)
+
+
+def test_a_seed_decides_everything_and_leaves_torchs_own_alone() -> None:
+    torch.manual_seed(1)
+    wanted = torch.rand(3)
+    torch.manual_seed(1)
+    models = [new_model(OPTIONS, seed, "identity", sample=descriptors()) for seed in (2, 2, 3)]
+    assert torch.equal(torch.rand(3), wanted)
+    states = [torch.cat([p.flatten() for p in model.parameters()]) for model in models]
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+def test_wrong_combinations_are_refused() -> None:
+    with pytest.raises(ConfigError, match="needs a sample"):
+        new_model(OPTIONS, 0, "identity")
+    with pytest.raises(ConfigError, match="starts a binary network"):
+        new_model(OPTIONS, 0, rotation=torch.zeros(24, 16))
