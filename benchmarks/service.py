@@ -3,8 +3,8 @@
     python -m benchmarks.service --photos 1000 --requests 200
 
 Photos are made and extracted with the default backbone, then `ames-ray serve` runs in a process of its own.
-Each client sends its next photo when it has the answer to the last one. Times are those of the client: upload,
-waiting in line, description of the photo, ranking, re-ranking, answer.
+Each client sends its next photo when it has the answer to the last one. Times are those of the client:
+upload, waiting in line, description of the photo, ranking, re-ranking, answer.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,18 +50,39 @@ def _landmarks_mini(config: SamplesConfig) -> None:
 
 
 def demo(config: DemoConfig) -> None:
-    """Photos, extraction, a contact sheet, and what to try next."""
+    """Photos, extraction, a contact sheet, searches with a few of the photos, and what to try next."""
+    from ames_ray.cli.demo_search import best_positives, search_samples
     from ames_ray.report.contact_sheet import SheetItem, contact_sheet
 
     folder = Path(config.output)
     photos, store, sheet = folder / "photos", folder / "store", folder / "contact_sheet.png"
+    page = folder / "page" / "index.html"
     _show_samples(build_samples(photos, config.source))
     job = compose(ExtractConfig, [f"images={photos}", "backbone=sift", f"output={store}"])
     show(run(job, build_manifest(dataset_options(job))))
     items = [SheetItem.of(features) for features in _spread(str(store))]
     contact_sheet(items, sheet, columns=_SHEET_COLUMNS, title="The strongest RootSIFT descriptors")
-    facts("demo", {"contact sheet": str(sheet)})
-    _next(photos, store)
+    facts(
+        "right photo: rank before → after re-ranking",
+        best_positives(search_samples(photos, str(store), page)),
+    )
+    facts("demo", {"contact sheet": str(sheet), "page": str(page)})
+    print("\n".join(["try next:", *(f"  {line}" for line in next_commands(folder))]))  # noqa: T201
+
+
+def next_commands(folder: Path) -> list[str]:
+    """Commands to try on what the demo left in its folder."""
+    from ames_ray.cli.demo_search import present_queries
+
+    store = str(folder / "store")
+    photo = folder / "photos" / present_queries(folder / "photos")[0].photo
+    neighbors = [f"query={store}", f"gallery={store}", "exclude_self=true"]
+    commands = (
+        ["search", str(photo), f"store={store}", f"output={folder / 'one_photo'}"],
+        ["neighbors", *neighbors, f"output={folder / 'neighbors.parquet'}"],
+        ["store", "info", store],
+    )
+    return [shlex.join(["ames-ray", *words]) for words in commands]
 
 
 def _spread(store: str) -> Iterator[ImageFeatures]:
@@ -80,13 +102,3 @@ def _show_samples(report: SampleReport) -> None:
     if report.fallback:
         rows["instead of more"] = report.fallback
     facts("samples", {**rows, "credits": f"{report.folder}/CREDITS.md"})
-
-
-def _next(photos: Path, store: Path) -> None:
-    lines = (
-        "try next:",
-        "  ames-ray extract images=YOUR_PHOTOS/ output=your_store/",
-        f"  ames-ray store info {store}",
-        f"  ames-ray check images={photos} deep=true",
-    )
-    print("\n".join(lines))  # noqa: T201

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from ames_ray.backbones.registry import uses_network
 from ames_ray.cli.display import Display, duration
 from ames_ray.cli.tables import counts, facts
 from ames_ray.config.extract import ExtractConfig
@@ -14,7 +15,14 @@ from ames_ray.datasets.continued import continued
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.datasets.registry import build_manifest
 from ames_ray.errors import FailedRowsError, StoreError
-from ames_ray.extraction.plan import cheaper, make_plan, require_room, size
+from ames_ray.extraction.plan import (
+    average_file_bytes,
+    cheaper,
+    make_pace,
+    make_plan,
+    require_room,
+    size,
+)
 from ames_ray.files import Storage
 from ames_ray.store.meta import JOB, MANIFEST
 from ames_ray.store.removed import write_removed
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from ames_ray.config.extract import CheckConfig, PlanConfig
     from ames_ray.config.store import RetryConfig
     from ames_ray.distributed.extract import ExtractReport
+    from ames_ray.extraction.plan import Plan
 
 
 _SHOWN = 20
@@ -64,24 +73,47 @@ def check(config: CheckConfig) -> None:
 
 
 def plan(config: PlanConfig) -> None:
-    """Print the size of the store that an extraction would make; an error where it cannot fit."""
+    """Print the size, time and bandwidth of an extraction; an error where the store cannot fit."""
     manifest = build_manifest(dataset_options(config))
     meta = store_meta(config, manifest, planned_spec(config))
     storage = Storage.at(config.output)
     found = make_plan(meta, storage, meta.rows)
+    image_bytes, looked = average_file_bytes(manifest)
     free = "unknown (object store)" if found.free_bytes is None else size(found.free_bytes)
     facts(
         "plan",
         {
             "images": f"{found.rows:,}",
             "shards": f"{found.shards:,} of {config.shard_rows:,} rows",
-            "an image": size(found.row_bytes),
+            "a file": f"{_or_unknown(image_bytes)} on average of {looked:,} files",
+            "an image": f"{size(found.row_bytes)} in the store",
             "store": size(found.missing_bytes),
             "free space": f"{free} in {config.output}",
             **{f"with {words}": size(total) for words, total in cheaper(meta).items()},
+            **_pace_rows(config, found, image_bytes),
         },
     )
     require_room(found, meta, config.output)
+
+
+def _pace_rows(config: PlanConfig, found: Plan, image_bytes: float | None) -> dict[str, str]:
+    if config.rate is None:
+        return {"time": "unknown; rate= (images/s of a worker) also gives hours and bandwidth"}
+    workers = config.workers or 1
+    pace = make_pace(found, image_bytes, config.rate, workers)
+    on_gpu = config.device != "cpu" and uses_network(config.backbone, config.weights)
+    reserved = 1 if config.gpus_per_worker is None else config.gpus_per_worker
+    hours = pace.worker_hours * (reserved if on_gpu else config.cpus_per_worker)
+    return {
+        "time": f"{duration(pace.seconds)} at {pace.images_per_second:,.1f} images/s by {workers:,} workers",
+        f"{'GPU' if on_gpu else 'CPU'} hours": f"{hours:,.2f}",
+        "reading": f"{_or_unknown(pace.read_per_second)}/s of image files",
+        "writing": f"{size(pace.written_per_second)}/s to the store",
+    }
+
+
+def _or_unknown(count: float | None) -> str:
+    return "unknown" if count is None else size(count)
 
 
 def extract(config: ExtractConfig) -> None:

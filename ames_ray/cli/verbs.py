@@ -47,7 +47,7 @@ VERBS = {
         f"{_CLI}.images:check",
     ),
     "plan": Verb(
-        "Say how many rows, shards and bytes an extraction makes, and whether they fit.",
+        "Say how many shards, bytes and hours an extraction takes, and whether it fits.",
         f"{_CONFIG}.extract:PlanConfig",
         f"{_CLI}.images:plan",
     ),
@@ -157,7 +157,7 @@ VERBS = {
         f"{_CLI}.demo:samples",
     ),
     "demo": Verb(
-        "Run the main job on real photos and show what came out.",
+        "Go from real photos to a page of searches, and say what to try next.",
         f"{_CONFIG}.demo:DemoConfig",
         f"{_CLI}.demo:demo",
     ),

@@ -92,12 +92,8 @@ def _with_preset(words: list[str]) -> list[str]:
 def _word(job: type[JobConfig], text: str) -> tuple[str, str, str | None]:
     """Key, value for Hydra, and the value to put in its place afterwards where the choice is open."""
     key, separator, value = text.partition("=")
-    if not separator:
-        raise ConfigError(f"'{text}' is not of the form key=value", _nearest(text, job.setting_names()))
-    if key in job.moved:
-        raise ConfigError(f"'{key}' is called '{job.moved[key]}' here", f"write {job.moved[key]}={value}")
-    if key not in job.setting_names():
-        raise ConfigError(f"{job.verb} has no setting '{key}'", _nearest(key, job.setting_names()))
+    if not separator or key not in job.setting_names():
+        raise _not_ours(job, text)
     choices = group_choices(key)
     if choices and value not in choices:
         for pattern, choice in _OPEN_CHOICES.get(key, {}).items():
@@ -105,6 +101,24 @@ def _word(job: type[JobConfig], text: str) -> tuple[str, str, str | None]:
                 return key, choice, value
         raise ConfigError(f"{key}={value}: there is no such {key}", _nearest(value, choices))
     return key, value, None
+
+
+def _not_ours(job: type[JobConfig], text: str) -> ConfigError:
+    """What to write in place of a word that is no `key=value` of this job, or `--key` of another tool."""
+    key, separator, value = text.partition("=")
+    name = key.lstrip("-")
+    value = value if separator else "…"
+    known = name in job.setting_names()
+    setting = None if known else job.moved_to(name)
+    if setting:
+        ours = setting if "=" in setting else f"{setting}={value}"
+        return ConfigError(f"'{name}' is called '{setting.partition('=')[0]}' here", f"write {ours}")
+    if name in job.instead and not known:
+        return ConfigError(f"{job.verb} has no setting '{name}'", job.instead[name])
+    hint = f"write {name}={value}" if known else _nearest(name, job.setting_names())
+    if not separator or known:
+        return ConfigError(f"'{text}' is not of the form key=value", hint)
+    return ConfigError(f"{job.verb} has no setting '{name}'", hint)
 
 
 def _for_hydra(job: type[JobConfig], key: str, value: str) -> str:

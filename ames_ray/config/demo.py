@@ -51,7 +51,7 @@ class SamplesConfig(_PhotosConfig):
 
 
 class DemoConfig(_PhotosConfig):
-    """The main job, start to end."""
+    """Photos, their store, and a page of searches with some of them, start to end."""
 
     verb: ClassVar[str] = "demo"
     examples: ClassVar[tuple[str, ...]] = (

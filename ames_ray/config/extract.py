@@ -20,6 +20,7 @@ _AUTHORS_NAMES = {
     "resume": "output",
     "model": "projection",
     "model_path": "projection",
+    "cpu": "device=cpu",
 }
 
 
@@ -81,6 +82,9 @@ class ExtractConfig(ImagesConfig):
         "ames-ray extract dataset=r1m data_root=/data backbone=dinov2 detector=dinov2_detector.pt "
         "projection=dinov2_ames_dist output=stores/r1m_bits",
     )
+    instead: ClassVar[dict[str, str]] = {
+        "desc_type": "leave it out: local and all global descriptors of a backbone are written together",
+    }
 
     backbone: BackboneName = Field(
         "sift", description="network that describes: one of the names, hf:<id or folder>, or module:function"
@@ -138,6 +142,15 @@ class PlanConfig(ExtractConfig):
     verb: ClassVar[str] = "plan"
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray plan images=photos/ output=store/",
-        "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m",
+        "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m rate=60 workers=8",
         "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m topk=100 codec=float32",
     )
+
+    rate: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="what one worker does with these settings, as `extract` says [images/s]: time, hours and "
+        "bandwidth follow; null: sizes alone",
+    )
+    workers: int | None = Field(None, gt=0, description="workers that keep up rate= at once; null: 1")

@@ -19,12 +19,22 @@ class JobConfig(BaseModel):
     positional: ClassVar[tuple[str, ...]] = ()
     """Settings that words without `=` give, in this order."""
     moved: ClassVar[dict[str, str]] = {}
-    """Names that other tools use for our settings."""
+    """Names that other tools use, and ours: `setting` or `setting=value`; skipped where a job lacks it."""
+    instead: ClassVar[dict[str, str]] = {}
+    """Names that other tools use for what is no setting here, and what to do instead."""
 
     @classmethod
     def setting_names(cls) -> frozenset[str]:
         """Names of all settings."""
         return frozenset(cls.model_fields)
+
+    @classmethod
+    def moved_to(cls, name: str) -> str | None:
+        """What a name of another tool is called here; the authors nest theirs, as in `test_dataset.lamb`."""
+        last = name.rpartition(".")[2]
+        known = [cls.moved.get(name, "")]
+        known += [] if name in cls.instead else [cls.moved.get(last, ""), last]
+        return next((ours for ours in known if ours.partition("=")[0] in cls.model_fields), None)
 
     def as_yaml(self) -> str:
         """All settings with their values, resolved and checked, in the order of the help."""

@@ -19,6 +19,21 @@ _AUTHORS_NAMES = {
     "query_sequence_len": "query_desc_num",
     "sequence_len": "db_desc_num",
     "desc_type": "pooled",
+    "descriptors": "desc_name",
+    "dataset@test_dataset": "test_dataset",
+    "dataset": "test_dataset",
+    "num_workers": "workers",
+    "cpu": "device=cpu",
+}
+_FILES = (
+    "query= and gallery= take stores, or the authors' files: query=/data/roxford5k/dinov2_query_local.hdf5"
+)
+_INSTEAD = {
+    **dict.fromkeys(("dataset", "dataset@test_dataset", "test_dataset"), _FILES),
+    **dict.fromkeys(("desc_name", "descriptors", "data_root"), _FILES),
+    "seed": "leave it out: nothing is drawn, and equal inputs give equal figures",
+    "model.binarized": "leave it out: the weights file tells whether the network is binary",
+    "multirun": "leave it out: a list is a sweep, as in lamb=[0.35,0.55]",
 }
 _ENDINGS = (".parquet", ".pkl")
 
@@ -37,10 +52,11 @@ class PairsConfig(JobConfig):
     """Queries and a gallery."""
 
     moved: ClassVar[dict[str, str]] = _AUTHORS_NAMES
+    instead: ClassVar[dict[str, str]] = _INSTEAD
 
-    query: FolderPath = Field(description="store of the queries")
+    query: FolderPath = Field(description="store of the queries, or the authors' HDF5 file")
     gallery: Uris = Field(
-        min_length=1, description="store of the gallery, or several, counted on: [roxford5k,r1m]"
+        min_length=1, description="store or HDF5 file of the gallery, or several, counted on: [roxford5k,r1m]"
     )
 
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
@@ -99,7 +115,11 @@ class NeighborsConfig(RankingConfig):
 class ModelConfig(PairsConfig):
     """A network, its budgets and its device."""
 
-    reranker: str = Field("ames", description="kind of re-ranker")
+    reranker: str = Field(
+        "ames",
+        description="kind of re-ranker: ames; or mutual, which counts mutual nearest neighbours of RootSIFT, "
+        "where model= is the largest ratio, such as 0.7",
+    )
     query_desc_num: int = Field(600, gt=0, description="local descriptors of a query, at most")
     db_desc_num: int = Field(600, gt=0, description="local descriptors of a gallery image, at most")
     batch_size: int = Field(300, gt=0, description="gallery images scored at once; bounds the memory")
@@ -157,7 +177,7 @@ class EvaluateConfig(ModelConfig, RankingConfig):
         "temp=[0.1,0.3] num_rerank=[100,400,1600] workers=null output=results/",
     )
 
-    experiment: str | None = Field(None, description="settings of a published experiment")
+    experiment: str | None = Field(None, description="published_table: all settings of the row of model=")
     test_dataset: str | None = Field(
         None,
         description="the authors' files of roxford5k, rparis6k (also with +1m), gldv2-test or gldv2-val, in "
@@ -175,7 +195,9 @@ class EvaluateConfig(ModelConfig, RankingConfig):
     model: FileOrName | None = Field(
         None, description="weights file, or a published name; null: the global ranking alone"
     )
-    ensemble: str = Field("default", description="published λ, γ and K of a model")
+    ensemble: str = Field(
+        "default", description="λ, γ and K: published ones of a model, or a file of `ames-ray tune`"
+    )
     lamb: Numbers = Field(
         [0.5], min_length=1, description="λ, weight of the global similarity; a list sweeps"
     )
@@ -199,8 +221,10 @@ class EvaluateConfig(ModelConfig, RankingConfig):
             raise ConfigError(
                 f"test_dataset={name} needs data_root=", "the folder laid out as the authors' is"
             )
-        found = find_benchmark(name, values.get("desc_name") or "dinov2", root, values.get("nn_file"))
-        return {**asdict(found), **values, "nn_file": found.nn_file}
+        desc_name = values.get("desc_name") or "dinov2"
+        found = find_benchmark(name, desc_name, root, values.get("nn_file"))
+        pooled = "cls" if desc_name.startswith("dinov2") else "global"
+        return {"pooled": pooled, **asdict(found), **values, "nn_file": found.nn_file}
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

@@ -25,6 +25,7 @@ class InfoConfig(StoreConfig):
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray store info store/",
         "ames-ray store info s3://bucket/r1m",
+        "ames-ray store info /data/roxford5k/dinov2_gallery_local.hdf5",
     )
 
 
@@ -32,7 +33,11 @@ class VerifyConfig(StoreConfig):
     """Read a store again and compare."""
 
     verb: ClassVar[str] = "store verify"
-    examples: ClassVar[tuple[str, ...]] = ("ames-ray store verify store/",)
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray store verify store/",
+        "ames-ray store verify stores/r1m",
+        "ames-ray store verify s3://bucket/r1m",
+    )
 
 
 class RetryConfig(StoreConfig):
@@ -41,7 +46,8 @@ class RetryConfig(StoreConfig):
     verb: ClassVar[str] = "store retry"
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray store retry store/",
-        "ames-ray store retry store/ workers=1",
+        "ames-ray store retry store/ workers=1 strict=true",
+        "ames-ray store retry s3://bucket/r1m address=auto",
     )
 
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
@@ -55,6 +61,7 @@ class ExportConfig(StoreConfig):
     verb: ClassVar[str] = "store export"
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray store export store/ output=dinov2_gallery_local.hdf5",
+        "ames-ray store export stores/r1m output=/data/revisitop1m/dinov2_local.hdf5 layout=compound",
         "ames-ray store export store/ output=gallery.hdf5 layout=packed",
     )
 
@@ -64,15 +71,24 @@ class ExportConfig(StoreConfig):
     )
 
 
+_AUTHORS_CHUNKS = dict.fromkeys(
+    ("dataset", "desc_name", "data_root"),
+    "name the parts: `store merge stores=[A,B]`; the authors' files: `store import inputs=[…_xaa…,…_xab…]`",
+)
+
+
 class ImportConfig(JobConfig):
     """Read the authors' files."""
 
     verb: ClassVar[str] = "store import"
+    instead: ClassVar[dict[str, str]] = _AUTHORS_CHUNKS
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray store import inputs=[dinov2_gallery_local.hdf5] list_file=test_gallery.txt data_root=/data "
         "output=store/",
         "ames-ray store import inputs=[dinov2_xaa_local.hdf5,dinov2_xab_local.hdf5] list_file=imlist.txt "
         "data_root=/data output=r1m/",
+        "ames-ray store import inputs=[cvnet_query_local.hdf5] globals={global:cvnet_query_global.hdf5} "
+        "list_file=test_query.txt data_root=/data output=queries/",
     )
 
     inputs: list[FolderPath] = Field(min_length=1, description="HDF5 files in order, plain or compound")
@@ -89,7 +105,12 @@ class MergeConfig(JobConfig):
     """Join stores."""
 
     verb: ClassVar[str] = "store merge"
-    examples: ClassVar[tuple[str, ...]] = ("ames-ray store merge stores=[a/,b/] output=both/",)
+    instead: ClassVar[dict[str, str]] = _AUTHORS_CHUNKS
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray store merge stores=[a/,b/] output=both/",
+        "ames-ray store merge stores=[stores/2024,stores/2025,stores/2026] output=stores/all",
+        "ames-ray store merge stores=[s3://bucket/r1m_1,s3://bucket/r1m_2] output=s3://bucket/r1m",
+    )
 
     stores: list[FolderPath] = Field(min_length=2, description="stores made with equal settings, in order")
     output: FolderPath = Field(description="folder of the new store")

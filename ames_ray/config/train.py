@@ -30,25 +30,46 @@ class TrainConfig(JobConfig):
         "val_gallery=stores/val_gallery val_ground_truth=gnd_val.json val_num_rerank=100 output=runs/small",
     )
     moved: ClassVar[dict[str, str]] = {
-        "descriptors": "store",
         "num_epochs": "epochs",
         "max_epoch": "epochs",
         "learning_rate": "lr",
         "teacher_path": "teacher",
         "save_path": "output",
         "resume": "output",
+        "model.binarized": "binary",
+        "num_candidates": "num_neighbors",
+        "query_desc_num": "max_desc",
+        "db_desc_num": "max_desc",
+        "cpu": "device=cpu",
+    }
+    instead: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(
+            ("desc_name", "descriptors", "data_root"), "store= names the store of the training images"
+        ),
+        "train_dataset.batch_size": "batch_size= counts triplets, three images each: 300 is batch_size=100",
+        "train_dataset.train_txt": "the list is given to `ames-ray extract dataset=gldv2_train list_file=…`",
+        "num_workers": "descriptors are read ahead anyway; workers= shares each batch among processes",
+        "val_freq": "with val_query=, val_gallery= and val_ground_truth= every epoch is validated",
+        "print_freq": "log.csv and TensorBoard's files in output= have every step",
+        "multirun": "leave it out: a command trains one network",
     }
 
     recipe: str = Field(
         "published",
         description="defaults of the settings: the authors', or for a small network on few photos",
     )
-    store: FolderPath = Field(description="store of the training images; its list has labels")
+    store: FolderPath = Field(
+        description="store of the training images, or the authors' HDF5 file; its list has labels"
+    )
     nn_file: FolderPath = Field(
         description="neighbours of every training image: `ames-ray neighbors` with the store as query and "
         "gallery, exclude_self=true; 300 an image are enough"
     )
-    source: str = Field("neighbors", description="who chooses the triplets; neighbors: the published sampler")
+    source: str = Field(
+        "neighbors",
+        description="who chooses the triplets; neighbors: the published sampler; views: from made-up views "
+        "of photos, as `ames-ray samples set=landmarks_mini` makes them",
+    )
     batch_size: int = Field(100, gt=0, description="triplets of a step, on all workers together")
     num_neighbors: int = Field(300, gt=0, description="neighbours that positives and negatives come from")
     min_desc: int = Field(10, gt=0, description="fewest local descriptors that a step sees of an image")
@@ -66,7 +87,9 @@ class TrainConfig(JobConfig):
         description="first weights; identity: cross-attention starts as a search for nearest neighbours, "
         "which small networks and data sets need",
     )
-    itq: FolderPath | None = Field(None, description="rotation that a binary network starts from")
+    itq: FolderPath | None = Field(
+        None, description="file of `ames-ray itq` that a binary network starts from"
+    )
     teacher: FileOrName | None = Field(
         None, description="trained full-precision network whose output tokens are to be reproduced"
     )

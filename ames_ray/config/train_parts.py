@@ -16,6 +16,7 @@ from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.kept import kept_shortlist, read_shortlist
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.scoring import ScoreOptions
+from ames_ray.store.meta import AUTHORS
 from ames_ray.training.initialise import new_model
 from ames_ray.training.loader import TripletLoader, pack_for_training
 from ames_ray.training.loop import TrainParts
@@ -54,8 +55,13 @@ def prepare(config: TrainConfig) -> None:
         clear_run(Storage.at(config.output))
     gallery = Gallery.open([config.store])
     if config.pack:
-        pack_for_training(store for store in gallery.stores if store.storage.local is not None)
+        pack_for_training(store for store in gallery.stores if _can_be_packed(store))
     _validation(config)
+
+
+def _can_be_packed(store: Store) -> bool:
+    # The authors' HDF5 is one file, in which no copy can lie.
+    return store.storage.local is not None and store.meta.format != AUTHORS
 
 
 def make_parts(config: TrainConfig) -> TrainParts:

@@ -1,18 +1,27 @@
-"""How large a store will be, and whether it fits, before anything is computed."""
+"""How large a store will be, how long it takes and what it moves, before anything is computed."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ames_ray.errors import ResourceError
+import numpy as np
+
+from ames_ray.errors import ImageError, ResourceError
+from ames_ray.images.read import file_size
 
 if TYPE_CHECKING:
+    from ames_ray.datasets.manifest import Manifest
     from ames_ray.files import Storage
     from ames_ray.store.meta import StoreMeta
 
 _MARGIN = 1.02
 """Parquet's own bytes stay below 2 % of the payload (benchmarks/extraction.py)."""
+
+
+_SAMPLE = 200
+"""Files that are looked at for the average size of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,59 @@ def make_plan(meta: StoreMeta, storage: Storage, missing_rows: int) -> Plan:
     """Count the store that `meta` describes, of which `missing_rows` are still to be made."""
     missing = int(missing_rows * meta.row_bytes * _MARGIN)
     return Plan(meta.rows, meta.shards, meta.row_bytes, missing, storage.free_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """An extraction at a known rate.
+
+    Attributes:
+        images_per_second: Of all workers together.
+        seconds: From the first image to the last.
+        worker_hours: Hours times workers.
+        read_per_second: Bytes of image files, over the network where they lie elsewhere; none if unknown.
+        written_per_second: Bytes of shards, likewise.
+    """
+
+    images_per_second: float
+    seconds: float
+    worker_hours: float
+    read_per_second: float | None
+    written_per_second: float
+
+
+def make_pace(plan: Plan, image_bytes: float | None, rate: float, workers: int) -> Pace:
+    """Time and bandwidth of a plan.
+
+    Args:
+        plan: What is to be made.
+        image_bytes: Average size of an image file; none if unknown.
+        rate: Images/s of one worker.
+        workers: Workers that keep up this rate at once.
+    """
+    together = rate * workers
+    seconds = plan.rows / together
+    return Pace(
+        images_per_second=together,
+        seconds=seconds,
+        worker_hours=seconds * workers / 3600,
+        read_per_second=None if image_bytes is None else image_bytes * together,
+        written_per_second=plan.row_bytes * _MARGIN * together,
+    )
+
+
+def average_file_bytes(manifest: Manifest) -> tuple[float | None, int]:
+    """Average size of an image file, from at most 200 files evenly spread over the list.
+
+    Returns:
+        Bytes, none where no file could be looked at; and how many were.
+    """
+    rows = np.linspace(0, len(manifest) - 1, min(_SAMPLE, len(manifest))).round().astype(int)
+    sizes = []
+    for row in rows.tolist():
+        with suppress(ImageError):
+            sizes.append(file_size(manifest.record(row).uri))
+    return (sum(sizes) / len(sizes) if sizes else None), len(sizes)
 
 
 def require_room(plan: Plan, meta: StoreMeta, where: str) -> None:

@@ -72,8 +72,9 @@ def _start_as_identity(model: Ames, sample: AnyArray | None, seed: int) -> None:
     elif sample is None:
         raise ConfigError("initialisation=identity needs a sample of training descriptors")
     else:
-        projection = torch.from_numpy(half_whitened(sample, dim, seed).T)
-        model.get_parameter("remap_local.0.weight").copy_(projection)
+        projection, offset = half_whitened(sample, dim, seed)
+        model.get_parameter("remap_local.0.weight").copy_(torch.from_numpy(projection.T))
+        model.get_parameter("remap_local.0.bias").copy_(torch.from_numpy(offset))
     for block in model.blocks:
         attention = block.cross_attn
         scale = (_SHARPNESS / (dim // attention.heads) ** 0.5) ** 0.5
@@ -81,10 +82,11 @@ def _start_as_identity(model: Ames, sample: AnyArray | None, seed: int) -> None:
             weight.mul_(_NOISE).add_(scale * torch.eye(dim))
 
 
-def half_whitened(sample: AnyArray, dim: int, seed: int) -> FloatArray:
-    """Projection (D_in, dim) to principal components, evened out by half and rotated at random.
+def half_whitened(sample: AnyArray, dim: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Projection to principal components around the mean, evened out by half and rotated at random.
 
-    Whitening whole would lift noise to the height of the signal; not at all leaves most columns without any.
+    What all descriptors have in common tells none of them apart, and RootSIFT, which has no negative
+    numbers, has much in common: kept, it would make every two tokens alike. Whitening whole would lift noise to the height of the signal; not at all leaves most columns without any.
     The rotation gives each attention head a fair share. Tokens of the sample get the mean norm √dim, which
     the LayerNorm behind the projection would give them anyway.
 
@@ -93,15 +95,19 @@ def half_whitened(sample: AnyArray, dim: int, seed: int) -> FloatArray:
         dim: Width of a token; more than D_in leaves directions of it empty until training fills them.
         seed: Decides the rotation.
 
+    Returns:
+        Projection (D_in, dim) and offset (dim,), float32: a token is descriptor @ projection + offset.
+
     Raises:
         StoreError: There are fewer descriptors than components, or they are not finite.
     """
     components = min(dim, sample.shape[1])
-    basis, variances = pca_basis(sample, components)
+    basis, variances = pca_basis(sample, components, centred=True)
     spread = np.maximum(variances, 1e-6 * variances[0]) ** -0.25
     noise = np.random.default_rng((seed, 3)).standard_normal((dim, dim))
     rotation = np.linalg.qr(noise)[0][:components]
     projection = (basis * spread) @ rotation
-    norms = np.linalg.norm(normalised(sample) @ projection, axis=1)
-    scaled: FloatArray = (projection * (dim**0.5 / norms.mean())).astype(np.float32)
-    return scaled
+    unit = normalised(sample)
+    offset = -unit.mean(axis=0) @ projection
+    scale = dim**0.5 / np.linalg.norm(unit @ projection + offset, axis=1).mean()
+    return (projection * scale).astype(np.float32), (offset * scale).astype(np.float32)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,8 +33,9 @@ class TrainLog:
         self._tables = {name: _rows(storage, name, steps_done) for name in (STEPS, EPOCHS)}
         self._board: Any = None
         if storage.local is not None:
-            writer = import_module("tensorboardX").SummaryWriter
-            self._board = writer(str(storage.local / BOARD), purge_step=steps_done, flush_secs=30)
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(storage.local / BOARD), purge_step=steps_done, flush_secs=30)
 
     def step(self, total: int, values: Mapping[str, float]) -> None:
         """Log one step; `total` counts from 1 over all epochs."""

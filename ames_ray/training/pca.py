@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 _BLOCK_ROWS = 1 << 14
 
 
-def pca_basis(sample: AnyArray, dims: int) -> tuple[FloatArray, FloatArray]:
-    """Uncentred principal directions of descriptors, each L2-normalised first.
-
-    Uncentred, because what comes after is linear without an offset: a projection or signs.
+def pca_basis(sample: AnyArray, dims: int, *, centred: bool = False) -> tuple[FloatArray, FloatArray]:
+    """Principal directions of descriptors, each L2-normalised first.
 
     Args:
         sample: (N, D) descriptors of any float type; all-zero ones do not count.
         dims: Directions wanted.
+        centred: Directions around the mean; else around zero, for what is linear without an offset.
 
     Returns:
         Orthonormal basis (D, dims) float32, the strongest direction first, the largest entry of each
@@ -36,10 +35,13 @@ def pca_basis(sample: AnyArray, dims: int) -> tuple[FloatArray, FloatArray]:
             f"{count:,} descriptors of width {width} have no {dims} principal directions",
             "ask for fewer, or sample more descriptors",
         )
-    moments = np.zeros((width, width))
+    moments, total = np.zeros((width, width)), np.zeros(width)
     for start in range(0, count, _BLOCK_ROWS):
         block = normalised(sample[start : start + _BLOCK_ROWS]).astype(np.float64)
         moments += block.T @ block
+        total += block.sum(axis=0)
+    if centred:
+        moments -= np.outer(total, total) / count
     variances, directions = np.linalg.eigh(moments / moments.trace())
     basis = directions[:, ::-1][:, :dims]
     # An eigenvector's sign is arbitrary; fixed, equal samples give equal bases on every machine.

@@ -24,6 +24,7 @@ from ames_ray.files import Storage
 from ames_ray.search.comparison import default_comparison
 from ames_ray.search.queries import build_query_extractor, describe, find_queries, read_options
 from ames_ray.search.searcher import Searcher, SearchOptions
+from ames_ray.service import uploads
 from ames_ray.service.app import make_app
 from ames_ray.service.engine import SearchEngine
 from ames_ray.store.reader import Store
@@ -211,6 +212,19 @@ def test_a_full_line_turns_away_and_recovers(engine: SearchEngine, photo: bytes)
             while (third := client.post("/search", content=photo)).status_code == 503:
                 time.sleep(0.02)
             assert third.status_code == 200
+
+
+def test_slow_searches_and_slow_uploads_end(
+    engine: SearchEngine, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = SearchEngine(engine.config.model_copy(update={"timeout": 1e-4}), "cpu")
+    monkeypatch.setattr(uploads, "UPLOAD_SECONDS", 0.2)
+    with running(make_app(hasty)) as port, socket.create_connection(("127.0.0.1", port), 60) as slow:
+        response = httpx.post(f"http://127.0.0.1:{port}/search", content=photo, timeout=60)
+        refused(response, 503, "too_slow")
+        assert "retry-after" in response.headers
+        slow.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc")
+        assert slow.recv(16) == b"HTTP/1.1 408 Req"
 
 
 def test_health_page_and_headers(client: TestClient, engine: SearchEngine) -> None:

@@ -26,12 +26,14 @@ def descriptors(count: int = 3000, width: int = 24) -> FloatArray:
 
 def test_tokens_have_the_promised_norm_and_even_spread() -> None:
     sample = descriptors()
-    tokens = sample @ half_whitened(sample, 16, 0)
+    projection, offset = half_whitened(sample, 16, 0)
+    tokens = sample @ projection + offset
+    np.testing.assert_allclose(tokens.mean(axis=0), 0, atol=1e-4)
     assert np.linalg.norm(tokens, axis=1).mean() == pytest.approx(4, rel=1e-5)
     power = (tokens**2).mean(axis=0)
     assert power[:8].sum() / power.sum() == pytest.approx(0.5, abs=0.15)
     singular = np.linalg.svd(tokens, compute_uv=False)
-    unwhitened = np.linalg.svd(sample, compute_uv=False)[:16]
+    unwhitened = np.linalg.svd(sample - sample.mean(axis=0), compute_uv=False)[:16]
     assert singular[0] / singular[-1] == pytest.approx((unwhitened[0] / unwhitened[-1]) ** 0.5, rel=1e-3)
 
 
@@ -53,7 +55,8 @@ def test_cross_attention_starts_as_a_search_by_cosine() -> None:
 
 def test_a_wider_token_than_descriptor_is_allowed() -> None:
     sample = descriptors()
-    tokens = sample @ half_whitened(sample, 32, 0)
+    projection, offset = half_whitened(sample, 32, 0)
+    tokens = sample @ projection + offset
     assert tokens.shape == (3000, 32)
     assert np.linalg.matrix_rank(tokens) == 24
 
@@ -75,6 +78,7 @@ def test_the_rest_is_the_published_draw() -> None:
     blocks = range(3)
     assert changed == {
         "remap_local.0.weight",
+        "remap_local.0.bias",
         *(f"decoder.layers.{n}.cross_attn.in_proj_weight" for n in blocks),
     }
     values = [m.blocks[0].cross_attn.in_proj_weight[32:] for m in (published, identity)]

@@ -1,0 +1,64 @@
+"""`evaluate test_dataset=…` on a folder laid out as the authors' is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ames_ray.cli.main import main
+from ames_ray.model.checkpoints import save_ames
+from tests.retrieval.small import small_model
+from tests.retrieval.test_authors_release import data_root, sets  # noqa: F401 - fixtures
+
+BUDGET = ["query_desc_num=6", "db_desc_num=6", "num_rerank=[3,8]", "lamb=0.4", "temp=0.3"]
+
+
+def result(output: Path) -> dict[str, object]:
+    document: dict[str, object] = json.loads(next(output.glob("evaluation-*.json")).read_text())
+    del document["card"]
+    return document
+
+
+@pytest.mark.parametrize("distractors", ["", "+1m"])
+def test_one_word_stands_for_all_files(data_root: Path, tmp_path: Path, distractors: str) -> None:  # noqa: F811
+    save_ames(small_model(), tmp_path / "model.pt")
+    model = [f"model={tmp_path / 'model.pt'}", *BUDGET]
+    words = [f"test_dataset=roxford5k{distractors}", f"data_root={data_root}", *model]
+    assert main(["evaluate", *words, f"output={tmp_path / 'short'}"]) == 0
+    here = data_root / "roxford5k"
+    gallery = [str(here / "dinov2_gallery_local.hdf5")]
+    if distractors:
+        gallery.append(str(data_root / "revisitop1m" / "dinov2_local.hdf5"))
+    files = [
+        f"query={here / 'dinov2_query_local.hdf5'}",
+        f"gallery=[{','.join(gallery)}]",
+        f"ground_truth={here / 'gnd_roxford5k.pkl'}",
+        "pooled=cls",
+        *([] if distractors else [f"nn_file={here / 'nn_dinov2.pkl'}"]),
+    ]
+    assert main(["evaluate", *files, *model, f"output={tmp_path / 'long'}"]) == 0
+    assert result(tmp_path / "short") == result(tmp_path / "long")
+
+
+def test_a_folder_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "test_dataset=roxford5k", f"output={tmp_path}"]) == 2
+    assert "needs data_root=" in capsys.readouterr().err
+    words = ["test_dataset=roxford5k", f"data_root={tmp_path}", "experiment=published_table"]
+    assert main(["evaluate", *words, "model=dinov2_ames", f"output={tmp_path / 'out'}"]) == 2
+    assert "nn_superglobal.pkl" in capsys.readouterr().err
+
+
+def test_a_preset_file_stands_for_its_three_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text("ensemble: default\nlamb: [0.25]\ntemp: [0.7]\nnum_rerank: [30]\n")
+    words = ["query=q", "gallery=g", "ground_truth=gnd.json", "output=out"]
+    assert main(["config", "evaluate", *words, f"ensemble={tmp_path / 'mine.yaml'}", "temp=0.9"]) == 0
+    shown = capsys.readouterr().out
+    assert "lamb:\n- 0.25\n" in shown
+    assert "temp:\n- 0.9\n" in shown
+    assert "num_rerank:\n- 30\n" in shown
+    assert main(["config", "evaluate", *words, f"ensemble={tmp_path / 'none.yaml'}"]) == 2
+    assert "none.yaml" in capsys.readouterr().err
