@@ -11,6 +11,8 @@ from ames_ray.extraction.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ray.actor import ActorHandle
+
     from ames_ray.errors import AmesError
 
 
@@ -42,10 +44,12 @@ class Board:
     in_hand: dict[int, tuple[int, ...]] = field(default_factory=dict)
     last: float = field(default_factory=time.monotonic)
     error: AmesError | None = None
+    actors: list[ActorHandle] = field(default_factory=list)
 
-    def enter(self, worker: str, description: str) -> None:
+    def enter(self, worker: str, description: str, actor: ActorHandle) -> None:
         """A worker is ready; the time it took to start is no silence."""
         self.workers[worker] = description
+        self.actors.append(actor)
         self.last = time.monotonic()
 
     def post(self, shard: int, rows: Sequence[int], step: Progress) -> None:
@@ -61,6 +65,10 @@ class Board:
     def fail(self, error: AmesError) -> None:
         """A worker could not go on; raised through Ray, the error would come out wrapped and logged."""
         self.error = self.error or error
+
+    def members(self) -> list[ActorHandle]:
+        """The actors that entered; one that was started again may be in twice."""
+        return self.actors
 
     def state(self) -> BoardState:
         """A copy for the driver."""

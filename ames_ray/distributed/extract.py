@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
@@ -32,6 +33,8 @@ from ames_ray.store.writer import ShardTask, StoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ray.actor import ActorHandle
 
     from ames_ray.config.extract import ExtractConfig
     from ames_ray.datasets.manifest import Manifest
@@ -154,9 +157,19 @@ def _run_tasks(
         num_cpus=pool.cpus,
         num_gpus=pool.gpus,
     )
+    try:
+        return _watch(config, dataset, board, watcher)
+    finally:
+        _dismiss(board)
+
+
+def _watch(
+    config: ExtractConfig, dataset: ray.data.Dataset, board: ActorHandle, watcher: Watcher
+) -> tuple[BoardState, float]:
+    """Run the dataset to its end; returns what the board saw last and the seconds of work."""
     began = None
     for _ in chain(ticking(dataset), (None,)):
-        state = ray.get(board.state.remote())
+        state: BoardState = ray.get(board.state.remote())
         watcher.update(state)
         if state.error is not None:
             raise state.error
@@ -165,6 +178,14 @@ def _run_tasks(
         if state.workers and state.quiet > config.stall_timeout:
             raise _stalled(config, state)
     return state, time.monotonic() - (began or time.monotonic())
+
+
+def _dismiss(board: ActorHandle) -> None:
+    """End the workers: one that hangs would keep its CPUs and GPUs as long as the driver lives."""
+    with suppress(ray.exceptions.RayError):
+        for actor in ray.get(board.members.remote(), timeout=10):
+            ray.kill(actor)
+        ray.kill(board)
 
 
 def _stalled(config: ExtractConfig, state: BoardState) -> RunError:

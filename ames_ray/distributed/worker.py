@@ -47,7 +47,7 @@ class ExtractWorker:
             decode_threads=config.decode_threads,
             report=board.post.remote,
         )
-        board.enter.remote(name, f"{name}: {description}")
+        board.enter.remote(name, f"{name}: {description}", ray.get_runtime_context().current_actor)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Compute the shard of the one task in the batch; an error goes to the board, and ends the run."""

@@ -86,9 +86,10 @@ def half_whitened(sample: AnyArray, dim: int, seed: int) -> tuple[FloatArray, Fl
     """Projection to principal components around the mean, evened out by half and rotated at random.
 
     What all descriptors have in common tells none of them apart, and RootSIFT, which has no negative
-    numbers, has much in common: kept, it would make every two tokens alike. Whitening whole would lift noise to the height of the signal; not at all leaves most columns without any.
-    The rotation gives each attention head a fair share. Tokens of the sample get the mean norm √dim, which
-    the LayerNorm behind the projection would give them anyway.
+    numbers, has much in common: kept, it would make every two tokens alike. Whitening whole would lift
+    noise to the height of the signal; not at all leaves most columns without any. The rotation gives each
+    attention head a fair share. Tokens of the sample get the mean norm √dim, which the LayerNorm behind the
+    projection would give them anyway.
 
     Args:
         sample: (N, D_in) descriptors.
