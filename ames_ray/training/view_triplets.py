@@ -78,7 +78,7 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class ViewShares:
-    """How often what is drawn.
+    """How often what is drawn; docs/experiments.md says what harder defaults did.
 
     Attributes:
         hard_positive: Positives that are another hard view; the others are the photo or a moderate view.
@@ -86,9 +86,9 @@ class ViewShares:
         tried: Look-alikes drawn for a hard negative, of which the one with most matches is taken.
     """
 
-    hard_positive: float = 0.25
-    hard_negative: float = 0.75
-    tried: int = 4
+    hard_positive: float = 0.0
+    hard_negative: float = 0.5
+    tried: int = 1
 
 
 class ViewTriplets:
@@ -222,11 +222,13 @@ def views(given: SourceInput) -> ViewTriplets:
     names = (record.image_id for record in given.gallery.records())
     read = Views.from_names(names, given.labels, given.gallery.ok)
     alike = look_alikes(given.neighbors, read, given.num_neighbors)
+    shares = ViewShares()
     return ViewTriplets(
         read,
         alike,
-        count_matches(given.gallery, alike),
+        count_matches(given.gallery, alike) if shares.tried > 1 else None,
         given.descriptor_counts,
         batch_size=given.batch_size,
         seed=given.seed,
+        shares=shares,
     )

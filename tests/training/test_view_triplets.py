@@ -75,7 +75,7 @@ def test_positives_are_other_views_of_the_photo_and_negatives_show_something_els
 
 
 def test_shares_are_kept() -> None:
-    anchor, positive, negative = all_triplets(source(), 40).T
+    anchor, positive, negative = all_triplets(source(shares=ViewShares(0.25, 0.75, 4)), 40).T
     assert VIEWS.hard[positive].mean() == pytest.approx(0.25, abs=0.03)
     alike = look_alikes(ring(), VIEWS, 12)
     near = (alike[anchor] == negative[:, None]).any(1)
@@ -96,7 +96,7 @@ def test_of_the_tried_look_alikes_the_one_with_most_matches_is_taken() -> None:
     matches = np.tile(np.arange(12), (len(NAMES), 1))
     most = all_triplets(source(matches=matches, shares=ViewShares(hard_negative=1.0, tried=12)))
     assert (most[:, 2] == alike[most[:, 0], 11]).all()
-    drawn = all_triplets(source(matches=matches, shares=ViewShares(hard_negative=1.0)), 30)
+    drawn = all_triplets(source(matches=matches, shares=ViewShares(hard_negative=1.0, tried=4)), 30)
     place = (alike[drawn[:, 0]] == drawn[:, 2:]).argmax(1)
     # The largest of 4 draws out of 0 … 11 without putting back: mean 4 · 13 / 5 - 1.
     assert place.mean() == pytest.approx(9.4, abs=0.3)
