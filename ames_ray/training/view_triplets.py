@@ -218,7 +218,7 @@ def count_matches(source: DescriptorSource, alike: IntArray) -> IntArray:
 
 
 def views(given: SourceInput) -> ViewTriplets:
-    """The source of the name `views`; its look-alikes are counted when it is made, which takes minutes."""
+    """The source of the name `views`; where several look-alikes are tried, counting matches takes minutes."""
     names = (record.image_id for record in given.gallery.records())
     read = Views.from_names(names, given.labels, given.gallery.ok)
     alike = look_alikes(given.neighbors, read, given.num_neighbors)

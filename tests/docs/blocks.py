@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(
     r"(?:<!-- (?P<note>[^\n]*?) -->\n+)?^```(?P<language>[\w{}]*)\n(?P<text>.*?)^```", re.M | re.S
 )
-_HIDDEN = re.compile(r"^<!-- first: (?P<text>.*?) -->$", re.M)
+_GIVEN = "<!-- given: store/ -->"
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,12 @@ def pages() -> list[str]:
     return ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in found)]
 
 
+def starts_with_a_store(page: str) -> bool:
+    """Whether a page takes it for granted that `store/` holds the photos."""
+    return _GIVEN in (ROOT / page).read_text()
+
+
 def blocks(page: str) -> list[Block]:
-    """All fenced blocks of a page, behind the commands that a comment gives to run first."""
-    text = (ROOT / page).read_text()
-    first = [Block("sh", f"{found['text']}\n", "") for found in _HIDDEN.finditer(text)]
-    return first + [
-        Block(found["language"], found["text"], found["note"] or "") for found in _BLOCK.finditer(text)
-    ]
+    """All fenced blocks of a page."""
+    found = _BLOCK.finditer((ROOT / page).read_text())
+    return [Block(block["language"], block["text"], block["note"] or "") for block in found]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT, Block, blocks, pages
+from tests.docs.blocks import ROOT, Block, blocks, pages, starts_with_a_store
+from tests.extract_here import extract_here
 from tests.photos import make_photos
 
 _COMMAND = re.compile(r"^(?:\w+=\S* )*(?:ames-ray|make|ray|python|pip|git|docker|kubectl|tensorboard) ", re.M)
@@ -52,6 +53,8 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path) -
         pytest.skip("nothing to run on this page")
     make_photos(tmp_path / "photos", 6, size=200)
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"<html>404</html>")
+    if starts_with_a_store(page):
+        extract_here([f"images={tmp_path / 'photos'}", f"output={tmp_path / 'store'}"])
     for block in todo:
         _run(block, tmp_path)
 
