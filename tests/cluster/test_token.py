@@ -22,6 +22,7 @@ def test_the_dashboard_listens_at_localhost_and_wants_the_token(cluster: RealClu
         urllib.request.urlopen(f"{address}/api/jobs/", timeout=30)
 
 
+@pytest.mark.slow
 def test_a_driver_without_the_right_token_is_refused(cluster: RealCluster) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ames_ray.cli.main", "cluster", "check"],

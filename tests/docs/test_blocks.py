@@ -16,6 +16,9 @@ from tests.photos import make_photos
 
 _COMMAND = re.compile(r"^(?:\w+=\S* )*(?:ames-ray|make|ray|python|pip|git|docker|kubectl|tensorboard) ", re.M)
 
+_LIKE_THE_README = {"docs/quickstart.md"}
+"""Pages whose commands are those of another one, which runs in every test run."""
+
 
 @pytest.mark.parametrize("page", pages())
 def test_every_block_with_commands_is_run_or_says_why_not(page: str) -> None:
@@ -46,7 +49,9 @@ def _run(block: Block, folder: Path) -> None:
     assert done.returncode in {0, allowed}, f"{block.text}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=pytest.mark.slow) if p in _LIKE_THE_README else p for p in pages()]
+)
 def test_the_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path) -> None:
     todo = [b for b in blocks(page) if b.language in {"sh", "python"} and not b.not_run]
     if not todo:

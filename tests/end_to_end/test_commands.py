@@ -58,6 +58,7 @@ def test_a_killed_driver_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     assert list((tmp_path / "store").rglob("*.tmp-*")) == []
 
 
+@pytest.mark.slow
 def test_the_story_of_the_readme(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 6, size=200)
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"<html>404</html>")
@@ -94,7 +95,7 @@ def test_the_story_of_the_readme(tmp_path: Path) -> None:
     assert "nothing to do" in again.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, number: int) -> None:
     make_photos(tmp_path / "photos", 20)
     with subprocess.Popen(
