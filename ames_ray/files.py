@@ -91,6 +91,18 @@ class Storage:
             filesystem, root = FileSystem.from_uri(_with_single_puts(text))
         return cls(root.rstrip("/"), filesystem, text.rstrip("/"))
 
+    @classmethod
+    def of_file(cls, uri: str | Path) -> tuple[Self, str]:
+        """The folder of a file, and the file's name in it; options behind a `?` stay with the folder.
+
+        Raises:
+            StoreError: See `at`.
+            UnsafeFileError: See `at`.
+        """
+        where, mark, options = str(uri).partition("?") if is_remote(str(uri)) else (str(uri), "", "")
+        folder, slash, name = where.rpartition("/")
+        return cls.at(f"{folder or slash or '.'}{mark}{options}"), name
+
     @property
     def local(self) -> Path | None:
         """The folder as a local path, or none if it is remote."""

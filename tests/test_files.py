@@ -130,3 +130,24 @@ def test_hash_and_json_are_stable(tmp_path: Path) -> None:
 )
 def test_addresses_are_told_from_paths(uri: str, remote: bool) -> None:
     assert is_remote(uri) == remote
+
+
+@pytest.mark.parametrize(
+    ("uri", "folder", "name"),
+    [
+        ("/a/b/c.json", "/a/b", "c.json"),
+        ("/c.json", "/", "c.json"),
+        ("/a/what?/c.json", "/a/what?", "c.json"),
+        ("s3://bucket/a/c.json?region=eu-west-1", "s3://bucket/a?region=eu-west-1", "c.json"),
+    ],
+)
+def test_a_file_is_a_folder_and_a_name(uri: str, folder: str, name: str) -> None:
+    storage, found = Storage.of_file(uri)
+    assert (storage.uri, found) == (folder, name)
+    assert storage.address(found) == uri
+
+
+def test_a_bare_name_lies_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage, name = Storage.of_file("c.json")
+    assert (storage.local, name) == (tmp_path, "c.json")

@@ -56,6 +56,8 @@ def page(name: str, verb: Verb) -> str:
 
 def _usage(job: type[JobConfig]) -> str:
     required = [key for key, field in job.model_fields.items() if field.is_required()]
+    # Words without a name come first, as people write them.
+    required.sort(key=lambda key: key not in job.positional)
     words = [key.upper() if key in job.positional else f"{key}=…" for key in required]
     return " ".join([*words, "[key=value …]"])
 

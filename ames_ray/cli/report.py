@@ -74,8 +74,8 @@ def _queries(evaluation: Evaluation, missing: list[str]) -> list[ImageRecord]:
 
 
 def _publish(uri: str, data: bytes) -> None:
-    folder, _, name = uri.rpartition("/")
-    Storage.at(folder or "/").publish(name, data)
+    folder, name = Storage.of_file(uri)
+    folder.publish(name, data)
 
 
 def _show(found: Difference, queries: int) -> None:

@@ -12,16 +12,14 @@ from rich.table import Table
 
 from ames_ray.cli.device import local_device
 from ames_ray.errors import FailedRowsError
-from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.files import Storage
 from ames_ray.images.reasons import EXPLANATIONS
 from ames_ray.report.page import PageText, search_page
-from ames_ray.search.comparison import NetworkComparison, default_comparison
+from ames_ray.search.comparison import choose_comparison
 from ames_ray.search.queries import build_query_extractor, describe, find_queries, read_options
 from ames_ray.search.results import printable
 from ames_ray.search.searcher import Searcher, SearchOptions
 from ames_ray.store.reader import Store
-from ames_ray.store.removed import read_removed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +36,13 @@ _SHOWN_QUERIES, _SHOWN_HITS = 5, 10
 def search(config: SearchConfig) -> None:
     """Search with one photo or a folder of them; exit code 3 where a photo could not be used."""
     store = Store.open(config.store)
-    removed = read_removed(store.storage)
-    comparison = _comparison(config)
-    searcher = Searcher(store, comparison, _options(config), removed)
-    results = _judged(config, searcher(_described(config, store)))
-    text = _text(config, store, comparison, len(removed))
+    device = local_device(config.device)
+    comparison = choose_comparison(
+        config.model, config.reranker, device, config.precision, config.ensemble_settings
+    )
+    options = SearchOptions(**config.budgets)
+    results = _judged(config, Searcher(store, comparison, options)(_described(config, store, device)))
+    text = _text(config, store, comparison)
     output = Storage.at(config.output)
     lines = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for r in results for line in r.lines())
     output.publish(LINES, lines.encode())
@@ -52,31 +52,11 @@ def search(config: SearchConfig) -> None:
     _refuse_failed(results)
 
 
-def _options(config: SearchConfig) -> SearchOptions:
-    return SearchOptions(
-        pooled=config.pooled,
-        num_results=config.num_results,
-        num_rerank=config.num_rerank,
-        query_desc_num=config.query_desc_num,
-        db_desc_num=config.db_desc_num,
-    )
-
-
-def _described(config: SearchConfig, store: Store) -> list[ImageFeatures]:
+def _described(config: SearchConfig, store: Store, device: str) -> list[ImageFeatures]:
     records = find_queries(config.query, config.bbox)
-    extractor = build_query_extractor(store, local_device(config.device), config.weights, config.detector)
+    extractor = build_query_extractor(store, device, config.weights, config.detector)
     reading = read_options(store)
     return [describe(record, extractor, reading) for record in records]
-
-
-def _comparison(config: SearchConfig) -> Comparison:
-    if config.model is None:
-        return default_comparison()
-    from ames_ray.model.reranker import load_reranker
-
-    device = local_device(config.device)
-    reranker = load_reranker(config.reranker, config.model, device=device, precision=config.precision)
-    return NetworkComparison(reranker, Ensemble(config.lamb, config.temp, config.num_rerank))
 
 
 def _judged(config: SearchConfig, results: list[SearchResult]) -> list[SearchResult]:
@@ -88,11 +68,10 @@ def _judged(config: SearchConfig, results: list[SearchResult]) -> list[SearchRes
     return judged(results, Benchmark.read(config.ground_truth))
 
 
-def _text(config: SearchConfig, store: Store, comparison: Comparison, removed: int) -> PageText:
+def _text(config: SearchConfig, store: Store, comparison: Comparison) -> PageText:
     settings = store.meta.settings
-    images = int(store.ok.sum()) - removed
     facts = {
-        "images searched": f"{images:,}",
+        "images searched": f"{store.searchable:,}",
         "backbone": str(settings.get("backbone", "unknown")),
         "first ranking": f"inner product of the {config.pooled} descriptors, exact",
         "re-ranked": f"the first {config.num_rerank:,} by {comparison.name}" if config.num_rerank else "no",

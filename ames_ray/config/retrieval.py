@@ -39,8 +39,8 @@ _ENDINGS = (".parquet", ".pkl")
 
 
 def as_list(value: Any) -> Any:
-    """One value as a list of one."""
-    return value if isinstance(value, list | tuple) else [value]
+    """One value as a list of one; none stays none."""
+    return value if value is None or isinstance(value, list | tuple) else [value]
 
 
 Uris = Annotated[list[FolderPath], BeforeValidator(as_list)]

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import FileOrName, FolderPath
+from ames_ray.config.retrieval import Uris
 from ames_ray.errors import ConfigError
-
-
-def _as_list(value: Any) -> Any:
-    return value if value is None or isinstance(value, list | tuple) else [value]
-
-
-Uris = Annotated[list[FolderPath], BeforeValidator(_as_list)]
 
 
 class TrainConfig(JobConfig):

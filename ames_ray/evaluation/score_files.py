@@ -45,7 +45,7 @@ def save_scores(item: Shortlist | PairScores, uri: str) -> None:
     rest = {name: getattr(item, name) for name in _other_fields(type(item))}
     about = {"kind": type(item).__name__, "shape": item.rows.shape, **rest, "settings": dict(item.settings)}
     schema = _schema(column).with_metadata({_KEY: json.dumps(about, sort_keys=True)})
-    storage, name = _split(uri)
+    storage, name = Storage.of_file(uri)
     step = max(1, _GROUP_PAIRS // max(1, item.rows.shape[1]))
     with (
         storage.publishing(name) as path,
@@ -81,7 +81,7 @@ def load_pair_scores(uri: str) -> PairScores:
 def _load(uri: str, kind: type[Shortlist | PairScores]) -> dict[str, Any]:
     import pyarrow as pa
 
-    storage, name = _split(uri)
+    storage, name = Storage.of_file(uri)
     if not storage.exists(name):
         raise StoreError(f"{uri} does not exist")
     field, column = _VALUES[kind]
@@ -123,8 +123,3 @@ def _schema(column: str) -> pa.Schema:
 
 def _other_fields(kind: type[Shortlist | PairScores]) -> set[str]:
     return {field.name for field in fields(kind)} - {"rows", _VALUES[kind][0]}
-
-
-def _split(uri: str) -> tuple[Storage, str]:
-    folder, _, name = uri.rpartition("/")
-    return Storage.at(folder or ("/" if uri.startswith("/") else ".")), name

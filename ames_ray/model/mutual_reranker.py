@@ -38,18 +38,26 @@ def mutual_ratios(query: FloatArray, gallery: FloatArray, valid: BoolArray) -> F
     ratios = np.full((images, len(query)), np.inf, np.float32)
     if not len(query):
         return ratios
-    lines = np.arange(len(query))
     for start in range(0, images, _IMAGES_PER_STEP):
         part = slice(start, start + _IMAGES_PER_STEP)
         cosines = (gallery[part].reshape(-1, gallery.shape[2]) @ query.T).reshape(-1, count, len(query))
         for image, own, real in zip(range(start, images), cosines, valid[part], strict=False):
             if real.sum() >= 2:
-                ratios[image] = _ratios(own[real], lines)
+                _, ratios[image] = ratio_test(own[real])
     return ratios
 
 
-def _ratios(cosines: FloatArray, lines: IntArray) -> FloatArray:
-    """Ratios of one image; `cosines` is (T, N) and overwritten."""
+def ratio_test(cosines: FloatArray) -> tuple[IntArray, FloatArray]:
+    """The nearest descriptor of one image for each of the query, and how sure that is.
+
+    Args:
+        cosines: (T, N) of the image's descriptors, one at least, with the query's; overwritten.
+
+    Returns:
+        (N,) position of the nearest; and (N,) float32 its distance over that of the second nearest, 0 where
+        there is no second, infinity where the two are not each other's nearest.
+    """
+    lines = np.arange(cosines.shape[1])
     nearest = cosines.argmax(0)
     mutual = cosines.argmax(1)[nearest] == lines
     first = cosines[nearest, lines]
@@ -58,7 +66,7 @@ def _ratios(cosines: FloatArray, lines: IntArray) -> FloatArray:
     near, far = (np.sqrt(np.maximum(2 - 2 * cosine, 0)) for cosine in (first, second))
     # Two descriptors that are both equal to the query's are as far as each other: the ratio is 1.
     ratios = np.divide(near, far, out=np.ones_like(near), where=far > 0)
-    return np.where(mutual, ratios, np.inf).astype(np.float32)
+    return nearest, np.where(mutual, ratios, np.inf).astype(np.float32)
 
 
 class MutualReranker:

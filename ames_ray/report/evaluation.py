@@ -52,8 +52,7 @@ class Evaluation:
         Raises:
             DatasetError: There is no such file, or it is no result of `ames-ray evaluate`.
         """
-        parent, _, name = uri.rpartition("/")
-        folder = Storage.at(parent or ("/" if uri.startswith("/") else "."))
+        folder, name = Storage.of_file(uri)
         if not folder.exists(name):
             raise DatasetError(f"{uri} does not exist", "`ames-ray evaluate` prints the name of its result")
         try:

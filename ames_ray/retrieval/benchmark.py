@@ -133,8 +133,7 @@ def _stem(name: str) -> str:
 
 
 def _content(uri: str) -> Any:
-    folder, _, name = uri.rpartition("/")
-    storage = Storage.at(folder or ("/" if uri.startswith("/") else "."))
+    storage, name = Storage.of_file(uri)
     if not storage.exists(name):
         raise DatasetError(f"{uri} does not exist", "pass the ground truth file as ground_truth=")
     data = storage.read(name)

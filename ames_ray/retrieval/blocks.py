@@ -9,10 +9,9 @@ import numpy as np
 from ames_ray.errors import StoreError
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.store.reader import Store
-from ames_ray.store.shards import open_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ames_ray.types import FloatArray
 
@@ -40,7 +39,7 @@ def pooled_width(stores: Sequence[Store], name: str) -> int:
 
 
 def pooled_rows(gallery: Gallery, name: str, start: int, stop: int) -> FloatArray:
-    """A global descriptor of some rows: (stop - start, D) float32, NaN for failed ones.
+    """A global descriptor of some rows: (stop - start, D) float32, NaN for failed and removed ones.
 
     Args:
         gallery: Stores that all have it, see `pooled_width`.
@@ -54,13 +53,13 @@ def pooled_rows(gallery: Gallery, name: str, start: int, stop: int) -> FloatArra
     found = np.empty((stop - start, gallery.stores[0].meta.pooled[name]), np.float32)
     first = 0
     for store in gallery.stores:
-        for shard in _shards(store, start - first, stop - first):
-            here, there = (first + row for row in store.meta.shard_range(shard))
-            part = slice(max(start, here) - here, min(stop, there) - here)
-            with open_shard(store.storage, store.meta, shard) as file:
-                values = np.array(file.column(name), np.float32)
-                values[[status != "ok" for status in file.texts("status")]] = np.nan
-            found[here + part.start - start : here + part.stop - start] = values[part]
+        begin, end = max(start - first, 0), min(stop - first, store.meta.rows)
+        for rows, file, part in store.shards_of(begin, end) if begin < end else ():
+            values = np.array(file.column(name)[part], np.float32)
+            values[[status != "ok" for status in file.texts("status")[part]]] = np.nan
+            gone = store.removed[(store.removed >= rows.start) & (store.removed < rows.stop)]
+            values[gone - rows.start] = np.nan
+            found[first + rows.start - start : first + rows.stop - start] = values
         first += store.meta.rows
     return found
 
@@ -68,10 +67,3 @@ def pooled_rows(gallery: Gallery, name: str, start: int, stop: int) -> FloatArra
 def without_caches(*stores: Store) -> Gallery:
     """The same stores, light to send to another process: an image list that was read stays here."""
     return Gallery(tuple(Store(store.storage, store.meta, store.summaries) for store in stores))
-
-
-def _shards(store: Store, start: int, stop: int) -> Iterator[int]:
-    """Shards of a store that hold rows of a range, which may lie outside."""
-    start, stop = max(start, 0), min(stop, store.meta.rows)
-    if start < stop:
-        yield from range(start // store.meta.shard_rows, (stop - 1) // store.meta.shard_rows + 1)

@@ -12,13 +12,13 @@ import numpy as np
 from ames_ray.errors import StoreError
 from ames_ray.model.projection import PROJECTED_FROM, PROJECTION
 from ames_ray.store.reader import Store
-from ames_ray.store.shards import content_digest, open_shard
+from ames_ray.store.shards import content_digest
 from ames_ray.types import FeatureBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ames_ray.types import BoolArray, FloatArray, ImageRecord, IntArray
+    from ames_ray.types import BoolArray, ImageRecord, IntArray
 
 _IGNORED = {"crop", "read", "topk", "location_convention", PROJECTED_FROM}
 """Settings that change no descriptor, or only round it: R1M keeps truncated pictures, queries are cropped,
@@ -97,34 +97,6 @@ class Gallery:
         """The lines of all image lists in order; their `row` counts within each list."""
         for store in self.stores:
             yield from store.manifest
-
-    def pooled(self, name: str, rows: int) -> Iterator[FloatArray]:
-        """A global descriptor of all rows in blocks of `rows`, the last one shorter: (rows, D) float32.
-
-        Raises:
-            StoreError: A store has no descriptor of that name, or is damaged.
-        """
-        waiting: list[FloatArray] = []
-        held = 0
-        for part in self._pooled_shards(name):
-            waiting.append(part)
-            held += len(part)
-            while held >= rows:
-                joined = np.concatenate(waiting)
-                yield joined[:rows]
-                waiting, held = [joined[rows:]], held - rows
-        if held:
-            yield np.concatenate(waiting)
-
-    def _pooled_shards(self, name: str) -> Iterator[FloatArray]:
-        for store in self.stores:
-            if name not in store.meta.pooled:
-                known = ", ".join(sorted(store.meta.pooled)) or "none"
-                raise StoreError(f"{store.storage.uri} has no global descriptor {name!r}; it has {known}")
-            store.require_all()
-            for shard in range(store.meta.shards):
-                with open_shard(store.storage, store.meta, shard) as file:
-                    yield np.asarray(file.column(name), np.float32)
 
     def read(self, rows: Sequence[int] | IntArray, count: int) -> FeatureBatch:
         """The strongest `count` descriptors of some rows, in the given order.

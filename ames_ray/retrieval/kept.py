@@ -29,17 +29,20 @@ def kept_shortlist(
     make: Callable[[], Shortlist],
 ) -> Shortlist:
     """What `make` finds, or what an earlier call with the same stores and settings left in the folder."""
-    decides = {
+    decides: dict[str, Any] = {
         "query": [query.meta.manifest_digest, content_digest(query.summaries)],
         "gallery": [gallery.manifest_digest, gallery.content_digest],
         **settings,
     }
+    removed = [store.removed.tolist() for store in (query, *gallery.stores)]
+    if any(removed):
+        decides["removed"] = removed
     name = f"neighbors-{hashlib.sha256(to_json(decides)).hexdigest()[:16]}.parquet"
     if not folder.exists(name):
         found = make()
-        save_scores(found, f"{folder.uri}/{name}")
+        save_scores(found, folder.address(name))
         return found
-    return load_shortlist(f"{folder.uri}/{name}")
+    return load_shortlist(folder.address(name))
 
 
 def kept_scores(folder: Storage, digest: str, make: Callable[[Storage], PairScores]) -> PairScores:
@@ -52,10 +55,10 @@ def kept_scores(folder: Storage, digest: str, make: Callable[[Storage], PairScor
     """
     name = f"scores-{digest[:16]}.parquet"
     if folder.exists(name):
-        return load_pair_scores(f"{folder.uri}/{name}")
+        return load_pair_scores(folder.address(name))
     pieces = folder.child(_PIECES)
     scores = make(pieces)
-    save_scores(scores, f"{folder.uri}/{name}")
+    save_scores(scores, folder.address(name))
     forget_pieces(pieces)
     return scores
 
@@ -70,8 +73,8 @@ def read_shortlist(uri: str) -> Shortlist:
     """
     if not uri.endswith(".pkl"):
         return load_shortlist(uri)
-    folder, _, name = uri.rpartition("/")
-    return read_neighbors(Storage.at(folder or ("/" if uri.startswith("/") else ".")).read(name), uri)
+    folder, name = Storage.of_file(uri)
+    return read_neighbors(folder.read(name), uri)
 
 
 def write_shortlist(shortlist: Shortlist, uri: str) -> None:
@@ -79,6 +82,5 @@ def write_shortlist(shortlist: Shortlist, uri: str) -> None:
     if not uri.endswith(".pkl"):
         save_scores(shortlist, uri)
         return
-    folder, _, name = uri.rpartition("/")
-    storage = Storage.at(folder or ("/" if uri.startswith("/") else "."))
-    storage.publish(name, write_neighbors(shortlist))
+    folder, name = Storage.of_file(uri)
+    folder.publish(name, write_neighbors(shortlist))

@@ -13,7 +13,7 @@ from ames_ray.retrieval.blocks import without_caches
 from ames_ray.retrieval.crew import as_finished, threads
 from ames_ray.store.copying import filling, write_shard
 from ames_ray.store.reader import Store
-from ames_ray.store.removed import read_removed, write_removed
+from ames_ray.store.removed import write_removed
 from ames_ray.store.shards import content_digest
 
 if TYPE_CHECKING:
@@ -125,6 +125,6 @@ def project_store(
                 for _, rows in as_finished(crew, tasks):
                     done += rows
                     report(done, meta.rows)
-        if removed := read_removed(store.storage):
-            write_removed(storage, removed)
+        if len(store.removed):
+            write_removed(storage, store.removed.tolist())
     return Store.open(output)

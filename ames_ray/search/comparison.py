@@ -15,7 +15,7 @@ from ames_ray.search.match import Matches, mutual_matches
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ames_ray.model.reranker import Reranker
+    from ames_ray.model.reranker import Precision, Reranker
     from ames_ray.store.reader import Store
     from ames_ray.types import AnyArray, FeatureBatch, FloatArray
 
@@ -143,6 +143,28 @@ class NetworkComparison:
 def default_comparison() -> Comparison:
     """What re-ranks where no model is named."""
     return MutualComparison()
+
+
+def choose_comparison(
+    model: str | None, reranker: str, device: str, precision: Precision, ensemble: Ensemble
+) -> Comparison:
+    """What re-ranks for these settings.
+
+    Args:
+        model: Weights of a network, or none for the default comparison.
+        reranker: Kind of network.
+        device: Torch name of its device.
+        precision: Its arithmetic.
+        ensemble: λ and γ beside it.
+
+    Raises:
+        WeightsError: The weights are missing or do not fit.
+    """
+    if model is None:
+        return default_comparison()
+    from ames_ray.model.reranker import load_reranker
+
+    return NetworkComparison(load_reranker(reranker, model, device=device, precision=precision), ensemble)
 
 
 def _all_matches(query: FeatureBatch, images: FeatureBatch, **options: float) -> list[Matches]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ames_ray.model.mutual_reranker import ratio_test
+
 if TYPE_CHECKING:
     from ames_ray.types import AnyArray, FloatArray, IntArray
 
@@ -51,28 +53,15 @@ def mutual_matches(query: AnyArray, image: AnyArray, ratio: float = RATIO) -> Ma
     if not len(query) or not len(image):
         nothing = np.empty(0, np.int64)
         return Matches(nothing, nothing, np.empty(0, np.float32))
-    cosines = np.clip(_normalised(query) @ _normalised(image).T, -1, 1)
-    to_image = cosines.argmax(axis=1)
-    mutual = cosines.argmax(axis=0)[to_image] == np.arange(len(cosines))
-    best = cosines[np.arange(len(cosines)), to_image]
-    keep = np.flatnonzero(mutual & (_distance(best) <= ratio * _second_distance(cosines)))
+    cosines = _normalised(image) @ _normalised(query).T
+    best = cosines.max(axis=0)
+    to_image, ratios = ratio_test(cosines)
+    keep = np.flatnonzero(ratios <= ratio)
     order = keep[np.argsort(-best[keep], kind="stable")]
-    return Matches(order, to_image[order], np.maximum(best[order], 0).astype(np.float32))
+    return Matches(order, to_image[order], np.clip(best[order], 0, 1).astype(np.float32))
 
 
 def _normalised(descriptors: AnyArray) -> FloatArray:
     wide = np.asarray(descriptors, np.float32)
     unit: FloatArray = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
     return unit
-
-
-def _distance(cosines: FloatArray) -> FloatArray:
-    distances: FloatArray = np.sqrt(2 - 2 * cosines)
-    return distances
-
-
-def _second_distance(cosines: FloatArray) -> FloatArray:
-    """(N,) distance of each query descriptor to its second nearest one; infinite where there is none."""
-    if cosines.shape[1] < 2:
-        return np.full(len(cosines), np.inf, np.float32)
-    return _distance(np.partition(cosines, -2, axis=1)[:, -2])

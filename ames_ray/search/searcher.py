@@ -69,8 +69,8 @@ class Searcher:
     Args:
         store: The gallery.
         comparison: What re-ranks.
-        options: How much.
-        hidden: Rows that are not to be found, such as photos that were removed.
+        options: How much, where a search does not say.
+        hidden: Rows that are not to be found, besides those of photos that were removed.
 
     Raises:
         StoreError: The store lacks the global descriptor, or the comparison cannot take it.
@@ -88,26 +88,32 @@ class Searcher:
         self._options = options
         self._hidden = np.asarray(hidden, np.int64)
 
-    def __call__(self, queries: Sequence[ImageFeatures]) -> list[SearchResult]:
-        """Results of each query, in order; a failed one has none."""
+    def __call__(
+        self, queries: Sequence[ImageFeatures], options: SearchOptions | None = None
+    ) -> list[SearchResult]:
+        """Results of each query, in order; a failed one has none. `options` may differ but in `pooled`."""
+        options = options or self._options
         good = [query for query in queries if query.ok]
         pooled = np.empty((len(good), self._width), np.float32)
         for vector, query in zip(pooled, good, strict=True):
             vector[:] = query.pooled[self._options.pooled]
-        size = max(self._options.num_results, self._options.num_rerank)
+        size = max(options.num_results, options.num_rerank)
         rows, similarities = nearest(pooled, self._blocks(), size)
         found = iter(zip(good, rows, similarities, strict=True))
-        return [self._search(*next(found)) if query.ok else SearchResult(query) for query in queries]
+        return [self._search(options, *next(found)) if query.ok else SearchResult(query) for query in queries]
 
-    def _search(self, query: ImageFeatures, rows: IntArray, similarities: FloatArray) -> SearchResult:
+    def _search(
+        self, options: SearchOptions, query: ImageFeatures, rows: IntArray, similarities: FloatArray
+    ) -> SearchResult:
         real = rows >= 0
         rows, similarities = rows[real], similarities[real]
-        head = min(self._options.num_rerank, len(rows))
-        mine = self._query_batch(query)
-        scores = self._scores(mine, rows[:head], similarities[:head])
+        head = min(options.num_rerank, len(rows))
+        mine = self._query_batch(query, options.query_desc_num)
+        count = min(options.db_desc_num, self._store.meta.topk)
+        scores = self._scores(mine, rows[:head], similarities[:head], count)
         order = np.concatenate([np.argsort(-scores, kind="stable"), np.arange(head, len(rows))]).astype(int)
-        shown = [p for rank, p in enumerate(order) if min(rank, p) < self._options.num_results]
-        agreements = self._agreements(query, mine, rows, [p for p in shown if p < head])
+        shown = [p for rank, p in enumerate(order) if min(rank, p) < options.num_results]
+        agreements = self._agreements(query, mine, rows, [p for p in shown if p < head], count)
         ranks = {int(position): rank for rank, position in enumerate(order, 1)}
         hits = tuple(
             Hit(
@@ -120,32 +126,30 @@ class Searcher:
             )
             for p in shown
         )
-        return SearchResult(query, hits, self._options.num_results)
+        return SearchResult(query, hits, options.num_results)
 
-    @property
-    def _count(self) -> int:
-        return min(self._options.db_desc_num, self._store.meta.topk)
-
-    def _query_batch(self, query: ImageFeatures) -> FeatureBatch:
+    def _query_batch(self, query: ImageFeatures, count: int) -> FeatureBatch:
         """The query as a store would give it back: rounded alike, so that both ways give equal scores."""
         if query.local is None:
             raise ValueError("a failed query has no descriptors")
-        found: AnyArray = query.local.top(self._options.query_desc_num).descriptors
+        found: AnyArray = query.local.top(count).descriptors
         if self._store.meta.codec == "float16":
             found = found.astype(payload_kinds(self._store.meta)["descriptors"][0])
         return FeatureBatch(np.zeros(1, np.int64), found[None], np.ones((1, len(found)), np.bool_))
 
-    def _scores(self, mine: FeatureBatch, rows: IntArray, similarities: FloatArray) -> NDArray[np.float64]:
+    def _scores(
+        self, mine: FeatureBatch, rows: IntArray, similarities: FloatArray, count: int
+    ) -> NDArray[np.float64]:
         """Scores of some rows, read some at a time: a long list does not have to fit in memory."""
         found = [np.empty(0)]
         for start in range(0, len(rows), _READ_ROWS):
             part = slice(start, start + _READ_ROWS)
-            images = self._gallery.read(rows[part], self._count)
+            images = self._gallery.read(rows[part], count)
             found.append(self._comparison.scores(mine, images, similarities[part]))
         return np.concatenate(found)
 
     def _agreements(
-        self, query: ImageFeatures, mine: FeatureBatch, rows: IntArray, positions: Sequence[int]
+        self, query: ImageFeatures, mine: FeatureBatch, rows: IntArray, positions: Sequence[int], count: int
     ) -> dict[int, Agreement]:
         """Why, for some positions of a list, by position."""
         if query.local is None:
@@ -153,7 +157,7 @@ class Searcher:
         found = {}
         for start in range(0, len(positions), _READ_ROWS):
             part = np.asarray(positions[start : start + _READ_ROWS])
-            images = self._gallery.read(rows[part], self._count)
+            images = self._gallery.read(rows[part], count)
             places = find_places(self._store, rows[part])
             for position, matches in zip(part.tolist(), self._comparison.matches(mine, images), strict=True):
                 found[position] = self._agreement(query.local.xy, matches, places[int(rows[position])])

@@ -127,7 +127,7 @@ def _add_health(app: FastAPI, engine: SearchEngine) -> None:
     config, comparison, store = engine.config, engine.comparison, engine.store
     health = Health(
         version=ames_ray.__version__,
-        images=int(store.ok.sum()) - len(engine.removed),
+        images=store.searchable,
         rows=store.meta.rows,
         backbone=str(store.meta.settings.get("backbone", "unknown")),
         ranked_by=comparison.name,

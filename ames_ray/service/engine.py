@@ -11,21 +11,18 @@ import cv2
 import numpy as np
 
 from ames_ray.errors import ImageError
-from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.images import reasons
 from ames_ray.images.read import decode, read_bytes
 from ames_ray.report.pictures import shrunk
-from ames_ray.search.comparison import NetworkComparison, default_comparison
+from ames_ray.search.comparison import choose_comparison
 from ames_ray.search.queries import build_query_extractor, read_options
 from ames_ray.search.searcher import Searcher, SearchOptions
 from ames_ray.store.reader import Store
-from ames_ray.store.removed import read_removed
 from ames_ray.types import ImageRecord
 
 if TYPE_CHECKING:
     from ames_ray.config.serve import ServeConfig
     from ames_ray.descriptors.extractor import Extractor
-    from ames_ray.search.comparison import Comparison
     from ames_ray.search.results import SearchResult
     from ames_ray.types import Box, ImageFeatures
 
@@ -51,13 +48,12 @@ class SearchEngine:
         store = Store.open(config.store)
         self.config = config
         self.store = store
-        self.removed = frozenset(read_removed(store.storage))
-        self.comparison = _comparison(config, device)
-        self.comparison.check(store)
-        self._options = SearchOptions(
-            config.pooled, config.num_results, config.num_rerank, config.query_desc_num, config.db_desc_num
+        self.comparison = choose_comparison(
+            config.model, config.reranker, device, config.precision, config.ensemble_settings
         )
-        self._searcher = _Searcher(store, self.comparison, self._options, sorted(self.removed))
+        self.comparison.check(store)
+        self._options = SearchOptions(**config.budgets)
+        self._searcher = Searcher(store, self.comparison, self._options)
         self._extractor: Extractor = build_query_extractor(store, device, config.weights, config.detector)
         reading = read_options(store)
         self._reading = replace(reading, max_pixels=min(config.max_pixels, reading.max_pixels))
@@ -94,7 +90,7 @@ class SearchEngine:
             num_results=usual.num_results if num_results is None else num_results,
             num_rerank=usual.num_rerank if num_rerank is None else num_rerank,
         )
-        return self._searcher.search(self._describe(data, bbox), options)
+        return self._searcher([self._describe(data, bbox)], options)[0]
 
     def thumbnail(self, row: int) -> bytes:
         """A small WebP of the image of a row.
@@ -102,7 +98,7 @@ class SearchEngine:
         Raises:
             ImageError: There is no such row, or its file cannot be read any more.
         """
-        if not 0 <= row < self.store.meta.rows or row in self.removed:
+        if not 0 <= row < self.store.meta.rows or row in self.store.removed:
             raise ImageError(reasons.MISSING, f"row {row} of {self.store.meta.rows:,}")
         with self._lock:
             kept = self._thumbnails.get(row)
@@ -131,24 +127,6 @@ class SearchEngine:
         except ImageError:
             # A store may ask for more than this picture has; the first photo pays then.
             return
-
-
-class _Searcher(Searcher):
-    """A searcher whose options change from search to search, with the descriptors in memory kept."""
-
-    def search(self, query: ImageFeatures, options: SearchOptions) -> SearchResult:
-        """The result of one query that has features."""
-        self._options = options
-        return self([query])[0]
-
-
-def _comparison(config: ServeConfig, device: str) -> Comparison:
-    if config.model is None:
-        return default_comparison()
-    from ames_ray.model.reranker import load_reranker
-
-    reranker = load_reranker(config.reranker, config.model, device=device, precision=config.precision)
-    return NetworkComparison(reranker, Ensemble(config.lamb, config.temp, config.num_rerank))
 
 
 def _small(uri: str, max_pixels: int) -> bytes:

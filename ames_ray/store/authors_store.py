@@ -178,5 +178,5 @@ def _fingerprint(local: JoinedFeatures, pooled: dict[str, JoinedPooled]) -> str:
 
 
 def _size(uri: str) -> int:
-    folder, _, name = uri.rpartition("/")
-    return Storage.at(folder or "/").size(name) or 0
+    folder, name = Storage.of_file(uri)
+    return folder.size(name) or 0

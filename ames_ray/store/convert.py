@@ -63,8 +63,7 @@ def export_hdf5(
         StoreError: A file exists, the disk is full, or a value is too large for float16.
     """
     store.require_all()
-    folder, _, name = output.rpartition("/")
-    place = Storage.at(folder or ("/" if output.startswith("/") else "."))
+    place, name = Storage.of_file(output)
     pooled = {} if layout == "packed" else {key: pooled_names(name, key) for key in sorted(store.meta.pooled)}
     files = [name, *(file for pair in pooled.values() for file in pair)]
     for file in files:

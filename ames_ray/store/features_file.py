@@ -150,9 +150,9 @@ def open_pooled(uri: str, rows: int | None) -> Iterator[PooledFile]:
 def _open(uri: str) -> Iterator[h5py.File]:
     place = Storage.at(uri)
     if place.local is None:
-        folder, _, name = uri.rpartition("/")
+        folder, name = Storage.of_file(uri)
         with reading(uri):
-            file = h5py.File(Storage.at(folder).open(name), "r")
+            file = h5py.File(folder.open(name), "r")
     else:
         with reading(uri):
             file = h5py.File(place.local, "r")

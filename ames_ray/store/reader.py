@@ -16,12 +16,14 @@ from ames_ray.store.codec import decode, payload_kinds
 from ames_ray.store.guard import publishing, reading
 from ames_ray.store.meta import AUTHORS, CARD, MANIFEST, META, PACK, SHARDS, ShardSummary, StoreMeta
 from ames_ray.store.pack import Pack, checked_count, checked_rows, write_pack
+from ames_ray.store.removed import read_removed
 from ames_ray.store.shards import content_digest, is_whole, open_shard, read_marks, read_shard_list
 from ames_ray.types import BoolArray, FeatureBatch, FloatArray, ImageFeatures, IntArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ames_ray.store.shards import ShardSource
 
 _HDF5 = (".hdf5", ".h5")
 
@@ -122,6 +124,16 @@ class Store:
                 ok[start : start + summary.rows] = [status == "ok" for status in file.texts("status")]
         return ok
 
+    @cached_property
+    def removed(self) -> IntArray:
+        """Rows of photos that are gone, ascending; nobody finds them any more."""
+        return np.array(read_removed(self.storage), np.int64)
+
+    @property
+    def searchable(self) -> int:
+        """How many rows a search can find."""
+        return int(np.delete(self.ok, self.removed).sum())
+
     def features(self, shard: int) -> Iterator[ImageFeatures]:
         """The rows of a shard in order, read some at a time.
 
@@ -186,14 +198,25 @@ class Store:
         if not 0 <= start <= stop <= self.meta.rows:
             raise StoreError(f"rows {start} to {stop} were asked of {self.meta.rows} in {self.storage.uri}")
         found = np.empty((stop - start, self.meta.pooled[name]), np.float32)
+        for rows, file, part in self.shards_of(start, stop):
+            found[rows.start - start : rows.stop - start] = file.column(name)[part]
+        return found
+
+    def shards_of(self, start: int, stop: int) -> Iterator[tuple[slice, ShardSource, slice]]:
+        """The shards of a range of rows, each open while it is looked at.
+
+        Yields:
+            Rows of the store, the shard that holds them, and where they are in it.
+
+        Raises:
+            StoreError: A shard is not there.
+        """
         for shard in range(start // self.meta.shard_rows, -(-stop // self.meta.shard_rows)):
             first, last = self.meta.shard_range(shard)
             self._summary(shard)
-            here = slice(max(start, first), min(stop, last))
+            rows = slice(max(start, first), min(stop, last))
             with open_shard(self.storage, self.meta, shard) as file:
-                values = file.column(name)[here.start - first : here.stop - first]
-            found[here.start - start : here.stop - start] = values
-        return found
+                yield rows, file, slice(rows.start - first, rows.stop - first)
 
     @cached_property
     def pack(self) -> Pack | None:

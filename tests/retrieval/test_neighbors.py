@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ames_ray.errors import ConfigError, DatasetError, StoreError
+from ames_ray.files import Storage
 from ames_ray.retrieval import block, neighbors
+from ames_ray.retrieval.blocks import pooled_width
 from ames_ray.retrieval.gallery import Gallery
+from ames_ray.retrieval.kept import kept_shortlist
 from ames_ray.retrieval.neighbors import find_neighbors, nearest
 from ames_ray.store.reader import Store
-from ames_ray.types import FloatArray
+from ames_ray.store.removed import write_removed
+from ames_ray.types import FloatArray, IntArray
 from tests.store.builders import make_manifest, make_meta, make_store
 
 
@@ -165,4 +170,21 @@ def test_unfinished_stores_are_refused(tmp_path: Path) -> None:
         Gallery.open([str(tmp_path / "a")])
     partial = Store(store.storage, replace(store.meta), {0: store.summaries[0]})
     with pytest.raises(StoreError, match="lacks shard 1"):
-        list(Gallery((partial,)).pooled("cls", 100))
+        pooled_width((partial,), "cls")
+
+
+def test_photos_that_were_removed_are_nobodys_neighbours(tmp_path: Path) -> None:
+    query = make_store(tmp_path / "q", manifest=make_manifest(3, first=100))
+    store = make_store(tmp_path / "g", 6)
+    folder = Storage.at(tmp_path / "kept")
+
+    def listed() -> IntArray:
+        gallery = Gallery.open([str(tmp_path / "g")])
+        make = partial(find_neighbors, query, gallery, "global", None)
+        return kept_shortlist(folder, query, gallery, {}, make).rows
+
+    whole = listed()
+    gone = int(whole[0, 0])
+    write_removed(store.storage, [gone])
+    for kept, before in zip(listed(), whole, strict=True):
+        assert kept[kept >= 0].tolist() == [row for row in before.tolist() if row not in {gone, -1}]
