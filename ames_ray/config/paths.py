@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -23,9 +24,16 @@ def _absolute_model(value: str) -> str:
     return f"hf:{_absolute_if_file(name)}" if value.startswith("hf:") else value
 
 
-FolderPath = Annotated[str, AfterValidator(_absolute)]
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What help texts call a type."""
+
+    name: str
+
+
+FolderPath = Annotated[str, AfterValidator(_absolute), Kind("path")]
 """A local path or a `scheme://` address."""
-FileOrName = Annotated[str, AfterValidator(_absolute_if_file)]
+FileOrName = Annotated[str, AfterValidator(_absolute_if_file), Kind("path or name")]
 """A path where such a file exists, else a name that something else resolves."""
-BackboneName = Annotated[str, AfterValidator(_absolute_model)]
+BackboneName = Annotated[str, AfterValidator(_absolute_model), Kind("name")]
 """A backbone; the folder in `hf:<folder>` is made absolute."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,20 @@ def test_help_imports_nothing_heavy() -> None:
     for name, verb in VERBS.items():
         assert f"{name} " in done.stdout
         assert verb.purpose in done.stdout
+    first = (
+        "demo",
+        "extract",
+        "search",
+        "serve",
+        "neighbors",
+        "score",
+        "evaluate",
+        "train",
+        "report",
+        "store",
+    )
+    places = [done.stdout.index(f"\n  {name} ") for name in first]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("name", list(VERBS))
@@ -37,6 +52,27 @@ def test_every_verb_explains_its_settings(name: str, capsys: pytest.CaptureFixtu
     for key, field in job.model_fields.items():
         assert f"  {key}=" in page
         assert field.description, key
+    required = ["=required " in line for line in page.splitlines() if re.match(r"  \w+=.*   \(", line)]
+    assert len(required) == len(job.model_fields)
+    assert required == sorted(required, reverse=True)
+
+
+def test_types_are_told_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {}
+    for verb in ("search", "evaluate", "extract"):
+        assert main([verb, "--help"]) == 0
+        for line in capsys.readouterr().out.splitlines():
+            if line.endswith(")") and "   (" in line:
+                setting, _, kind = line.partition("   (")
+                told[verb, setting.strip().partition("=")[0]] = kind.removesuffix(")")
+    assert told["search", "query"] == told["search", "store"] == told["extract", "output"] == "path"
+    assert told["search", "ground_truth"] == told["extract", "images"] == "path or null"
+    assert told["search", "model"] == "path or name or null"
+    assert told["search", "bbox"] == "[float,float,float,float] or null"
+    assert told["search", "pooled"] == "text"
+    assert told["evaluate", "gallery"] == "list of path"
+    assert told["evaluate", "lamb"] == "list of float"
+    assert told["extract", "format"] == "parquet | hdf5"
 
 
 def test_the_job_script_is_the_same_command() -> None:
