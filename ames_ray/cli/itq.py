@@ -75,6 +75,7 @@ def itq(config: ItqConfig) -> None:
             config.bits,
             iterations=config.iterations,
             seed=config.seed,
+            mean=config.mean,
             report=lambda iteration, error: display.fit(iteration, config.iterations, error),
         )
     save_rotation(fit.rotation, config.output)

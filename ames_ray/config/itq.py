@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,11 @@ class ItqConfig(JobConfig):
     sample: int = Field(1_000_000, gt=0, description="descriptors to fit on, about; bounds the memory")
     per_image: int = Field(50, gt=0, description="descriptors of an image; more in a store of few images")
     max_desc: int = Field(400, gt=0, description="only the strongest of an image are taken")
+    mean: Literal["kept", "excluded"] = Field(
+        "kept",
+        description="whether bits may tell what all descriptors have in common; excluded helps descriptors "
+        "without negative numbers, such as RootSIFT",
+    )
     iterations: int = Field(50, ge=0, description="alternations of signs and rotation")
     seed: int = Field(0, ge=0, description="decides the sample and the first rotation")
     output: FolderPath = Field(description="local .npz or .pt file to write, in the authors' layout")

@@ -73,7 +73,8 @@ class PictureMaker:
     def train(self, views: int) -> Iterator[Picture]:
         """Each photo `views` times: as it is, a quarter of the rest moderate, the others hard.
 
-        Every other hard view is pasted on another training photo.
+        Every other hard view is pasted on another training photo, which its name tells: a picture that
+        shows that photo too is no negative.
         """
         chosen = self._of("train")
         moderate = (views - 1) // _MODERATE_SHARE
@@ -82,6 +83,7 @@ class PictureMaker:
             others = [other for other in chosen if other.landmark != photo.landmark]
             for number in range(views):
                 random = _random("train", photo.name, str(number))
+                behind = ""
                 if number == 0:
                     kind, view, quality = "original", reduced(pixels), _ORIGINAL_QUALITY
                 elif number <= moderate:
@@ -89,10 +91,10 @@ class PictureMaker:
                 else:
                     kind, (view, quality) = "hard", _view(pixels, HARD, random)
                     if number % 2:
-                        kind = "pasted"
-                        behind = others[int(random.integers(len(others)))]
-                        view = paste(view, self._pixels(behind), random)
-                name = f"train/{slug(photo.name)}/{kind}{number:02d}.jpg"
+                        other = others[int(random.integers(len(others)))]
+                        view = paste(view, self._pixels(other), random)
+                        kind, behind = "pasted", f"-on-{slug(other.name)}"
+                name = f"train/{slug(photo.name)}/{kind}{number:02d}{behind}.jpg"
                 yield _picture("train", name, view, quality, photo)
 
     def gallery(self, split: str) -> Iterator[Picture]:

@@ -3,7 +3,8 @@
 With the published draw a small network sees nothing for its first hundred steps: every token attends to all
 others alike. `identity` starts from what a person would do: compare descriptors by their cosine. Tokens are
 half-whitened principal components, and every cross-attention multiplies queries and keys by the identity, so
-that a head's logit is a constant times the cosine and its softmax a soft nearest-neighbour search.
+that a head's logit is a constant times the cosine and its softmax a soft nearest-neighbour search. What it
+finds is subtracted: a token becomes its difference from its neighbour in the other image.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Initialisation = Literal["published", "identity"]
 _SHARPNESS = 13.0
 """Logit of a head for two equal tokens. From 12 to 15 a softmax over hundreds of tokens finds the nearest."""
 _NOISE = 0.1
-"""What stays of the published draw in the query and key weights, so that heads and blocks differ."""
+"""What stays of the published draw in these weights, so that heads and blocks differ."""
 
 
 def new_model(
@@ -75,11 +76,18 @@ def _start_as_identity(model: Ames, sample: AnyArray | None, seed: int) -> None:
         projection, offset = half_whitened(sample, dim, seed)
         model.get_parameter("remap_local.0.weight").copy_(torch.from_numpy(projection.T))
         model.get_parameter("remap_local.0.bias").copy_(torch.from_numpy(offset))
+    identity = torch.eye(dim)
     for block in model.blocks:
         attention = block.cross_attn
         scale = (_SHARPNESS / (dim // attention.heads) ** 0.5) ** 0.5
-        for weight in attention.in_proj_weight.chunk(3)[:2]:
-            weight.mul_(_NOISE).add_(scale * torch.eye(dim))
+        query, key, value = attention.in_proj_weight.chunk(3)
+        for weight, start in (
+            (query, scale * identity),
+            (key, scale * identity),
+            (value, identity),
+            (attention.out_proj.weight, -identity),
+        ):
+            weight.mul_(_NOISE).add_(start)
 
 
 def half_whitened(sample: AnyArray, dim: int, seed: int) -> tuple[FloatArray, FloatArray]:
@@ -103,7 +111,7 @@ def half_whitened(sample: AnyArray, dim: int, seed: int) -> tuple[FloatArray, Fl
         StoreError: There are fewer descriptors than components, or they are not finite.
     """
     components = min(dim, sample.shape[1])
-    basis, variances = pca_basis(sample, components, centred=True)
+    basis, variances = pca_basis(sample, components, mean="subtracted")
     spread = np.maximum(variances, 1e-6 * variances[0]) ** -0.25
     noise = np.random.default_rng((seed, 3)).standard_normal((dim, dim))
     rotation = np.linalg.qr(noise)[0][:components]

@@ -1,14 +1,15 @@
 """ITQ: the projection after which signs lose least (Gong and Lazebnik, CVPR 2011).
 
 PCA to the number of bits, a random rotation, then in turns: the signs that are nearest to the rotated
-descriptors, and the rotation that is nearest to the signs (orthogonal Procrustes). PCA is not centred,
-because a binary network takes signs without an offset.
+descriptors, and the rotation that is nearest to the signs (orthogonal Procrustes). A binary network takes
+signs without an offset, so PCA is either not centred, as for the authors' files, or leaves the direction of
+the mean out: descriptors without negative numbers, such as RootSIFT, have else nearly the same signs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class ItqFit:
         rotation: (D, bits) float32 with orthonormal columns; the sign of a descriptor times this is its code.
         errors: Mean squared distance of a rotated descriptor to its signs, before the first iteration and
             after each.
-        kept: Share of the descriptors' squared length that PCA keeps.
+        kept: Share of the descriptors' squared length that PCA keeps; of what differs, if the mean is excluded.
     """
 
     rotation: FloatArray
@@ -44,6 +45,7 @@ def fit_itq(
     *,
     iterations: int = 50,
     seed: int = 0,
+    mean: Literal["kept", "excluded"] = "kept",
     report: Callable[[int, float], None] | None = None,
 ) -> ItqFit:
     """Fit a projection to a sample.
@@ -53,12 +55,13 @@ def fit_itq(
         bits: Bits of a code.
         iterations: Alternations.
         seed: Of the random rotation.
+        mean: Whether the direction of the mean descriptor may be part of the code.
         report: Told the iteration and its error.
 
     Raises:
         StoreError: The sample is smaller than `bits`, or not finite.
     """
-    basis, variances = pca_basis(sample, bits)
+    basis, variances = pca_basis(sample, bits, mean=mean)
     reduced = _project(sample, basis)
     rotation = random_rotation(bits, seed)
     errors = []

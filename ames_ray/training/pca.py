@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 
 _BLOCK_ROWS = 1 << 14
 
+Mean = Literal["kept", "subtracted", "excluded"]
 
-def pca_basis(sample: AnyArray, dims: int, *, centred: bool = False) -> tuple[FloatArray, FloatArray]:
+
+def pca_basis(sample: AnyArray, dims: int, *, mean: Mean = "kept") -> tuple[FloatArray, FloatArray]:
     """Principal directions of descriptors, each L2-normalised first.
 
     Args:
         sample: (N, D) descriptors of any float type; all-zero ones do not count.
         dims: Directions wanted.
-        centred: Directions around the mean; else around zero, for what is linear without an offset.
+        mean: "kept": directions around zero. "subtracted": around the mean. "excluded": around the mean and
+            at right angles to it, so that what all descriptors have in common does not show in them even
+            where no offset can take it away; D - 1 directions at most.
 
     Returns:
         Orthonormal basis (D, dims) float32, the strongest direction first, the largest entry of each
@@ -30,7 +34,7 @@ def pca_basis(sample: AnyArray, dims: int, *, centred: bool = False) -> tuple[Fl
         StoreError: There are fewer than `dims` descriptors or columns, or values that are not finite.
     """
     count, width = sample.shape
-    if not 0 < dims <= min(count, width):
+    if not 0 < dims <= min(count, width - (mean == "excluded")):
         raise StoreError(
             f"{count:,} descriptors of width {width} have no {dims} principal directions",
             "ask for fewer, or sample more descriptors",
@@ -40,8 +44,11 @@ def pca_basis(sample: AnyArray, dims: int, *, centred: bool = False) -> tuple[Fl
         block = normalised(sample[start : start + _BLOCK_ROWS]).astype(np.float64)
         moments += block.T @ block
         total += block.sum(axis=0)
-    if centred:
+    if mean != "kept":
         moments -= np.outer(total, total) / count
+    if mean == "excluded":
+        others = np.eye(width) - np.outer(total, total) / (total @ total)
+        moments = others @ moments @ others
     variances, directions = np.linalg.eigh(moments / moments.trace())
     basis = directions[:, ::-1][:, :dims]
     # An eigenvector's sign is arbitrary; fixed, equal samples give equal bases on every machine.

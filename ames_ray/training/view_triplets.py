@@ -1,7 +1,7 @@
 """Triplets of made-up views: a hard view should find its own photo and not the photos that look alike.
 
 For data sets with one photo of each thing, such as `landmarks_mini`. Images are `<photo>/<kind><number>.jpg`,
-and its kind is original, moderate, hard or pasted.
+and its kind is original, moderate, hard or pasted; a pasted one is `pasted<number>-on-<photo>.jpg`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 KINDS = {"original": False, "moderate": False, "hard": True, "pasted": True}
 """Kinds of views, and whether they are hard."""
-_NAME = re.compile(rf"(?P<photo>.+)/(?P<kind>{'|'.join(KINDS)})\d+\.\w+$")
+_NAME = re.compile(
+    rf"(?P<photo>(?:.+/)?(?P<slug>[^/]+))/(?P<kind>{'|'.join(KINDS)})\d+(?:-on-(?P<behind>.+))?\.\w+$"
+)
 _MATCH_RATIO = 0.8
 _MINED_DESCRIPTORS = 100
 
@@ -40,13 +42,16 @@ class Views:
     Attributes:
         photo: (rows,) int64 number of the photo.
         hard: (rows,) bool, False for the photo itself and its moderate views.
-        label: (rows,) int64 what is seen: photos of equal ones are never negatives of each other.
+        label: (rows,) int64 what is seen: images of equal ones are never negatives of each other.
+        behind: (rows,) int64 the label of the picture that the view is pasted on, `UNKNOWN` for none. It is
+            seen too, and often better than what is in front.
         usable: (rows,) bool, False for images without descriptors, such as a blurred view of a wall.
     """
 
     photo: IntArray
     hard: BoolArray
     label: IntArray
+    behind: IntArray
     usable: BoolArray
 
     @classmethod
@@ -59,10 +64,12 @@ class Views:
             usable: (rows,) bool.
 
         Raises:
-            DatasetError: A name is of another form, or an image has no label.
+            DatasetError: A name is of another form, an image has no label, or one is pasted on a photo
+                that is not in the list.
         """
         known: dict[str, int] = {}
-        photo, hard = [], []
+        labels: dict[str, int] = {}
+        photo, hard, pasted_on = [], [], []
         for row, name in enumerate(names):
             found = _NAME.match(name)
             if found is None or label[row] == UNKNOWN:
@@ -73,7 +80,20 @@ class Views:
                 )
             photo.append(known.setdefault(found["photo"], len(known)))
             hard.append(KINDS[found["kind"]])
-        return cls(np.array(photo, np.int64), np.array(hard, np.bool_), label, usable)
+            labels[found["slug"]] = int(label[row])
+            pasted_on.append(found["behind"])
+        unknown = sorted({slug for slug in pasted_on if slug is not None} - labels.keys())
+        if unknown:
+            raise DatasetError(
+                f"views are pasted on {len(unknown)} photos that are not in the list, such as {unknown[0]}",
+                "extract the whole list: dataset=landmarks_mini split=train",
+            )
+        behind = [UNKNOWN if slug is None else labels[slug] for slug in pasted_on]
+        return cls(np.array(photo), np.array(hard), label, np.array(behind), usable)
+
+    def negatives(self, row: int) -> BoolArray:
+        """(rows,) bool: photos and moderate views, as galleries hold, of nothing that `row` shows."""
+        return self.usable & ~self.hard & ~np.isin(self.label, (self.label[row], self.behind[row]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +102,7 @@ class ViewShares:
 
     Attributes:
         hard_positive: Positives that are another hard view; the others are the photo or a moderate view.
-        hard_negative: Negatives that look alike; the others are any image of another label.
+        hard_negative: Negatives that look alike; the others are any.
         tried: Look-alikes drawn for a hard negative, of which the one with most matches is taken.
     """
 
@@ -96,7 +116,7 @@ class ViewTriplets:
 
     Args:
         views: What the images are views of.
-        alike: (rows, N) int64 the images of other labels that look most alike, nearest first; -1 fills up.
+        alike: (rows, N) int64 the negatives that look most alike, nearest first; -1 fills up.
             Rows of images that are no hard views are not looked at.
         matches: (rows, N) how many local descriptors match, or none: then a hard negative is any of `alike`.
         descriptor_counts: How many descriptors each step sees.
@@ -127,8 +147,8 @@ class ViewTriplets:
         self._seed = seed
         self._shares = shares
         easy = np.isin(views.photo, views.photo[views.usable & ~views.hard])
-        several = len(np.unique(views.label[views.usable])) > 1
-        self._anchors = np.flatnonzero(views.usable & views.hard & easy & several)
+        hard = np.flatnonzero(views.usable & views.hard & easy)
+        self._anchors = np.array([row for row in hard if views.negatives(row).any()], np.int64)
         if not len(self._anchors):
             raise DatasetError(
                 f"none of {len(views.photo)} images is a hard view with its photo and other photos beside it",
@@ -169,12 +189,11 @@ class ViewTriplets:
         if random.random() < self._shares.hard_negative and len(alike):
             drawn = random.permutation(alike)[: self._shares.tried]
             return int(self._alike[anchor, drawn[np.argmax(self._matches[anchor, drawn])]])
-        others = np.flatnonzero(self._views.usable & (self._views.label != self._views.label[anchor]))
-        return int(random.choice(others))
+        return int(random.choice(np.flatnonzero(self._views.negatives(anchor))))
 
 
 def look_alikes(neighbors: Shortlist, views: Views, count: int) -> IntArray:
-    """(rows, count) int64: of each hard view's neighbours the nearest of other labels; -1 fills up.
+    """(rows, count) int64: of each hard view's neighbours the nearest of its `negatives`; -1 fills up.
 
     Raises:
         DatasetError: The neighbours are of other images.
@@ -188,7 +207,7 @@ def look_alikes(neighbors: Shortlist, views: Views, count: int) -> IntArray:
     for row in np.flatnonzero(views.hard):
         listed = neighbors.rows[row]
         listed = listed[listed >= 0]
-        others = listed[views.label[listed] != views.label[row]][:count]
+        others = listed[views.negatives(row)[listed]][:count]
         found[row, : len(others)] = others
     return found
 

@@ -138,8 +138,23 @@ def test_photos_of_one_part_are_in_no_other(folder: Path) -> None:
 
 def test_training_views_have_the_shares_that_the_card_tells(folder: Path) -> None:
     for views in (folder / "train").iterdir():
-        kinds = Counter(path.stem.rstrip("0123456789") for path in views.iterdir())
+        kinds = Counter(path.stem.partition("-on-")[0].rstrip("0123456789") for path in views.iterdir())
         assert kinds == {"original": 1, "moderate": 2, "hard": 3, "pasted": 3}
+
+
+def test_a_pasted_view_names_another_training_photo_that_is_behind_it(folder: Path) -> None:
+    pasted = sorted((folder / "train").glob("*/pasted*.jpg"))
+    assert len(pasted) == 3 * len(list((folder / "train").iterdir()))
+    for path in pasted:
+        behind = path.parents[1] / path.stem.partition("-on-")[2]
+        assert behind.name != path.parent.name
+        corners, original = (cv2.imread(str(p)) for p in (path, behind / "original00.jpg"))
+        assert corners is not None
+        assert original is not None
+        original = cv2.resize(original, corners.shape[1::-1], interpolation=cv2.INTER_AREA)
+        # Somewhere along the border nothing stands in front; another photo is nowhere as near.
+        difference = np.abs(corners.astype(float) - original).mean(2)
+        assert np.percentile(difference, 20) < 12
 
 
 def names_of(content: dict[str, Any], query: int, name: str) -> list[str]:

@@ -39,6 +39,29 @@ def test_pca_is_the_svd_of_normalised_descriptors(monkeypatch: pytest.MonkeyPatc
     assert (np.abs(basis).max(axis=0) == basis.max(axis=0)).all()
 
 
+def test_without_the_mean_pca_is_the_svd_of_what_is_left() -> None:
+    sample = np.abs(correlated(300, 20))
+    values = unit(sample)
+    middle = values.mean(axis=0) / np.linalg.norm(values.mean(axis=0))
+    left = values - values.mean(axis=0)
+    for mean, rest in (("subtracted", left), ("excluded", left - np.outer(left @ middle, middle))):
+        basis, variances = pca_basis(sample, 7, mean=mean)
+        _, singular, right = np.linalg.svd(rest, full_matrices=False)
+        np.testing.assert_allclose(np.abs((basis * right[:7].T).sum(axis=0)), 1, atol=1e-4)
+        np.testing.assert_allclose(variances, (singular**2 / (singular**2).sum())[:7], rtol=1e-3)
+    np.testing.assert_allclose(basis.T @ middle, 0, atol=1e-5)
+
+
+def test_bits_tell_more_where_the_mean_is_excluded() -> None:
+    sample = np.abs(correlated(500, 24))
+    shares = []
+    for mean in ("kept", "excluded"):
+        signs = unit(sample) @ fit_itq(sample, 8, mean=mean).rotation > 0
+        shares.append(np.abs(signs.mean(axis=0) - 0.5).mean())
+    # A bit that is the same for nearly all descriptors tells nothing.
+    assert shares[1] < 0.1 < shares[0]
+
+
 def test_pca_does_not_see_lengths_or_zeros() -> None:
     sample = correlated(200, 12)
     scaled = np.concatenate([sample * 3, np.zeros((40, 12), np.float32)])
@@ -97,6 +120,8 @@ def test_too_little_and_broken_samples_are_refused() -> None:
         fit_itq(correlated(3, 8), 4)
     with pytest.raises(StoreError, match="no 9"):
         pca_basis(correlated(20, 8), 9)
+    with pytest.raises(StoreError, match="no 8"):
+        pca_basis(correlated(20, 8), 8, mean="excluded")
     broken = correlated(20, 8)
     broken[4, 2] = np.nan
     with pytest.raises(StoreError, match="NaN"):

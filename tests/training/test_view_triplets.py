@@ -20,15 +20,25 @@ from tests.extract_here import extract_here
 
 PHOTOS, EACH = 6, 9
 KINDS = ["original", "moderate", "moderate", "hard", "pasted", "hard", "pasted", "hard", "pasted"]
+NEAR = 6
 COUNTS = DescriptorCounts(0, 30, 129)
-NAMES = [f"train/photo{p}/{kind}{n:02d}.jpg" for p in range(PHOTOS) for n, kind in enumerate(KINDS)]
+
+
+def name_of(photo: int, number: int) -> str:
+    """Photo p is pasted on photos p + 1, p + 2, p + 3."""
+    kind = KINDS[number]
+    behind = f"-on-photo{(photo + number // 2 - 1) % PHOTOS}" if kind == "pasted" else ""
+    return f"train/photo{photo}/{kind}{number:02d}{behind}.jpg"
+
+
+NAMES = [name_of(photo, number) for photo in range(PHOTOS) for number in range(EACH)]
 # Photos 0 and 1 show the same thing.
 LABELS = np.repeat([0, 0, 2, 3, 4, 5], EACH)
 ALL = np.ones(len(NAMES), np.bool_)
 VIEWS = Views.from_names(NAMES, LABELS, ALL)
 
 
-def ring(count: int = 40) -> Shortlist:
+def ring(count: int = 53) -> Shortlist:
     """Each image's neighbours are those that follow it."""
     rows = (np.arange(len(NAMES))[:, None] + 1 + np.arange(count)) % len(NAMES)
     return Shortlist(
@@ -37,7 +47,7 @@ def ring(count: int = 40) -> Shortlist:
 
 
 def source(seed: int = 0, matches: IntArray | None = None, shares: ViewShares | None = None) -> ViewTriplets:
-    alike = look_alikes(ring(), VIEWS, 12)
+    alike = look_alikes(ring(), VIEWS, NEAR)
     return ViewTriplets(VIEWS, alike, matches, COUNTS, batch_size=7, seed=seed, shares=shares or ViewShares())
 
 
@@ -46,9 +56,18 @@ def all_triplets(made: ViewTriplets, epochs: int = 1) -> IntArray:
     return np.concatenate([made.plan(*where).triplets for where in steps])
 
 
-def test_names_tell_photo_and_kind() -> None:
+def test_names_tell_photo_kind_and_what_is_behind() -> None:
     assert VIEWS.photo.tolist() == np.repeat(range(PHOTOS), EACH).tolist()
     assert VIEWS.hard.tolist() == [kind in {"hard", "pasted"} for kind in KINDS] * PHOTOS
+    none = UNKNOWN
+    assert VIEWS.behind[:EACH].tolist() == [none, none, none, none, 0, none, 2, none, 3]
+    # The last photo is pasted on the first three: 0 and 1 show the same thing.
+    assert VIEWS.behind[-EACH:].tolist() == [none, none, none, none, 0, none, 0, none, 2]
+
+
+def test_a_background_that_is_not_in_the_list_is_named() -> None:
+    with pytest.raises(DatasetError, match="1 photos that are not in the list, such as photo9"):
+        Views.from_names([NAMES[0], "train/photo0/pasted01-on-photo9.jpg"], LABELS[:2], ALL[:2])
 
 
 @pytest.mark.parametrize("name", ["train/photo1.jpg", "train/a/soft01.jpg", "hard01.jpg"])
@@ -74,32 +93,40 @@ def test_positives_are_other_views_of_the_photo_and_negatives_show_something_els
     assert (VIEWS.label[anchor] != VIEWS.label[negative]).all()
 
 
+def test_negatives_are_as_galleries_are_and_never_what_the_anchor_is_pasted_on() -> None:
+    for share in (0.0, 1.0):
+        anchor, _, negative = all_triplets(source(shares=ViewShares(hard_negative=share)), 10).T
+        assert not VIEWS.hard[negative].any()
+        assert (VIEWS.behind[anchor] != VIEWS.label[negative]).all()
+
+
 def test_shares_are_kept() -> None:
     anchor, positive, negative = all_triplets(source(shares=ViewShares(0.25, 0.75, 4)), 40).T
     assert VIEWS.hard[positive].mean() == pytest.approx(0.25, abs=0.03)
-    alike = look_alikes(ring(), VIEWS, 12)
+    alike = look_alikes(ring(), VIEWS, NEAR)
     near = (alike[anchor] == negative[:, None]).any(1)
-    # A random negative may be near too: 12 of the 36 to 45 images of other labels.
-    assert near.mean() == pytest.approx(0.75 + 0.25 * 12 / 44, abs=0.04)
+    # A random negative may be near too: 6 of the 9 to 15 that there are.
+    others = np.array([VIEWS.negatives(row).sum() for row in anchor])
+    assert near.mean() == pytest.approx(0.75 + 0.25 * (NEAR / others).mean(), abs=0.04)
 
 
 def test_all_or_nothing_shares() -> None:
     anchor, positive, negative = all_triplets(source(shares=ViewShares(1.0, 1.0))).T
     assert VIEWS.hard[positive].all()
-    assert (look_alikes(ring(), VIEWS, 12)[anchor] == negative[:, None]).any(1).all()
+    assert (look_alikes(ring(), VIEWS, NEAR)[anchor] == negative[:, None]).any(1).all()
     easy = all_triplets(source(shares=ViewShares(hard_positive=0.0)))[:, 1]
     assert not VIEWS.hard[easy].any()
 
 
 def test_of_the_tried_look_alikes_the_one_with_most_matches_is_taken() -> None:
-    alike = look_alikes(ring(), VIEWS, 12)
-    matches = np.tile(np.arange(12), (len(NAMES), 1))
-    most = all_triplets(source(matches=matches, shares=ViewShares(hard_negative=1.0, tried=12)))
-    assert (most[:, 2] == alike[most[:, 0], 11]).all()
-    drawn = all_triplets(source(matches=matches, shares=ViewShares(hard_negative=1.0, tried=4)), 30)
+    alike = look_alikes(ring(), VIEWS, NEAR)
+    matches = np.tile(np.arange(NEAR), (len(NAMES), 1))
+    most = all_triplets(source(matches=matches, shares=ViewShares(hard_negative=1.0, tried=NEAR)))
+    assert (most[:, 2] == alike[most[:, 0], NEAR - 1]).all()
+    drawn = all_triplets(source(matches=matches, shares=ViewShares(hard_negative=1.0, tried=3)), 30)
     place = (alike[drawn[:, 0]] == drawn[:, 2:]).argmax(1)
-    # The largest of 4 draws out of 0 … 11 without putting back: mean 4 · 13 / 5 - 1.
-    assert place.mean() == pytest.approx(9.4, abs=0.3)
+    # The largest of 3 draws out of 0 … 5 without putting back: mean 3 · 7 / 4 - 1.
+    assert place.mean() == pytest.approx(4.25, abs=0.15)
 
 
 def test_a_plan_depends_on_its_position_and_the_seed_alone() -> None:
@@ -122,13 +149,15 @@ def test_counts_are_drawn_within_their_range() -> None:
     assert any(plan.query_count != plan.gallery_count for plan in plans)
 
 
-def test_look_alikes_are_the_nearest_of_other_labels() -> None:
-    alike = look_alikes(ring(), VIEWS, 12)
+def test_look_alikes_are_the_nearest_negatives() -> None:
+    alike = look_alikes(ring(), VIEWS, NEAR)
     for row, line in enumerate(alike):
         wanted: list[int] = []
         if VIEWS.hard[row]:
-            wanted = [n for n in ring().rows[row].tolist() if LABELS[n] != LABELS[row]][:12]
-        assert line.tolist() == wanted + [-1] * (12 - len(wanted))
+            shown = {LABELS[row], VIEWS.behind[row]}
+            listed = ring().rows[row].tolist()
+            wanted = [n for n in listed if LABELS[n] not in shown and not VIEWS.hard[n]][:NEAR]
+        assert line.tolist() == wanted + [-1] * (NEAR - len(wanted))
 
 
 def test_neighbours_of_other_images_are_refused() -> None:
@@ -149,7 +178,7 @@ def test_images_without_descriptors_take_no_part() -> None:
     lost = [0, 5, *range(3 * EACH, 3 * EACH + 3)]
     usable = ~np.isin(np.arange(len(NAMES)), lost)
     views = Views.from_names(NAMES, LABELS, usable)
-    alike = np.where(np.isin(look_alikes(ring(), views, 12), lost), -1, look_alikes(ring(), views, 12))
+    alike = np.where(np.isin(look_alikes(ring(), views, NEAR), lost), -1, look_alikes(ring(), views, NEAR))
     triplets = all_triplets(ViewTriplets(views, alike, None, COUNTS), 10)
     assert usable[triplets].all()
     assert not (views.photo[triplets[:, 0]] == 3).any()
@@ -186,13 +215,13 @@ def test_matches_count_what_two_images_share() -> None:
 
 
 def test_made_by_name_from_a_store(tmp_path: Path) -> None:
-    for row, name in enumerate(NAMES[: 4 * EACH]):
+    for row, name in enumerate(NAMES):
         random = np.random.default_rng(row // EACH)
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = random.integers(0, 255, (15, 20, 3), np.uint8)
         cv2.imwrite(str(path), cv2.resize(picture, (160, 120), interpolation=cv2.INTER_CUBIC))
-    lines = [f"{name},{name.split('/')[1]},160,120\n" for name in NAMES[: 4 * EACH]]
+    lines = [f"{name},{name.split('/')[1]},160,120\n" for name in NAMES]
     (tmp_path / "train.txt").write_text("".join(lines))
     data = f"data_root={tmp_path}"
     extract_here(["dataset=landmarks_mini", "split=train", data, f"output={tmp_path}/store", "topk=50"])
