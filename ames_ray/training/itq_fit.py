@@ -31,7 +31,7 @@ class ItqFit:
         rotation: (D, bits) float32 with orthonormal columns; the sign of a descriptor times this is its code.
         errors: Mean squared distance of a rotated descriptor to its signs, before the first iteration and
             after each.
-        kept: Share of the descriptors' squared length that PCA keeps; of what differs, if the mean is excluded.
+        kept: Share of the descriptors' squared length that PCA keeps, the mean's left out where it is.
     """
 
     rotation: FloatArray
