@@ -107,7 +107,9 @@ def reference() -> str:
         "",
     ]
     for name, verb in VERBS.items():
-        parts += [f"## ames-ray {name}", "", "```text", page(name, verb), "```", ""]
+        for kind in ("", *verb.kinds):
+            title = f"{name} {kind}".rstrip()
+            parts += [f"## ames-ray {title}", "", "```text", page(name, verb, kind.split()), "```", ""]
     parts += ["## Reason codes", "", "What stands in the `reason` and `flag` columns of a store.", ""]
     parts += _table(["code", "meaning"], [[f"`{code}`", meaning] for code, meaning in EXPLANATIONS.items()])
     parts += ["", "## Exit codes", ""]

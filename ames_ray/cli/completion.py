@@ -69,7 +69,7 @@ def completion(shell: str, verbs: Mapping[str, Verb]) -> str:
 def _bash(verbs: Mapping[str, Verb]) -> str:
     # Longer names first: "store info" before anything that "store" alone would match.
     cases = [
-        f'        "ames-ray {name} "*) words={shlex.quote(" ".join(_words(verb.load_config())))} ;;'
+        f'        "ames-ray {name} "*) words={shlex.quote(" ".join(_words(verb)))} ;;'
         for name, verb in sorted(verbs.items(), key=lambda item: -len(item[0]))
     ]
     for group in sorted({name.split()[0] for name in verbs if " " in name}):
@@ -92,20 +92,21 @@ def _fish(verbs: Mapping[str, Verb]) -> str:
             purpose = shlex.quote(verb.purpose)
             lines.append(f"complete -c ames-ray -n __fish_use_subcommand -a {first} -d {purpose}")
             condition = f"'__fish_seen_subcommand_from {first}'"
-        words = " ".join(_words(verb.load_config()))
+        words = " ".join(_words(verb))
         lines.append(f"complete -c ames-ray -n {condition} -a {shlex.quote(words)}")
     return "\n".join(dict.fromkeys(lines)) + "\n"
 
 
-def _words(job: type[JobConfig]) -> list[str]:
-    """`key=` of every setting, and `key=choice` where the choices are known."""
+def _words(verb: Verb) -> list[str]:
+    """`key=` of every setting of any kind, and `key=choice` where the choices are known."""
     from ames_ray.config.compose import group_choices
 
+    jobs: list[type[JobConfig]] = [verb.load_config(), *(verb.load_config([kind]) for kind in verb.kinds)]
     found = []
-    for key, field in job.model_fields.items():
+    for key, field in (item for job in jobs for item in job.model_fields.items()):
         choices = group_choices(key) or _choices(field.annotation)
         found += [f"{key}={choice}" for choice in choices] or [f"{key}="]
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _choices(annotation: object) -> list[str]:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from ames_ray.cli.bar import Bar
 from ames_ray.cli.tune_result import STUDY, Best, TuneTask, publish_result
 from ames_ray.cli.tune_scores import Sources, budgets_of, score_budgets, with_budgets
+from ames_ray.config.tune_training import TuneTrainingConfig
 from ames_ray.errors import RunError
 from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.files import Storage
@@ -44,8 +45,13 @@ class TuneDisplay(Bar):
         self._bar.update(self._task, completed=done, total=total)
 
 
-def tune(config: TuneConfig) -> None:
-    """Search, print the best, and write results, plots and a preset."""
+def tune(config: TuneConfig | TuneTrainingConfig) -> None:
+    """Search, print the best, and write results, plots and a preset or a recipe."""
+    if isinstance(config, TuneTrainingConfig):
+        from ames_ray.cli.tune_training import tune_training
+
+        tune_training(config)
+        return
     sweep = config.read_sweep()
     benchmark = Benchmark.read(config.ground_truth, config.protocol)
     figure = config.figure or sweep.figure or benchmark.figure

@@ -100,9 +100,9 @@ def publish_result(
     task.folder.publish(RESULT, to_json(document))
     task.folder.publish(PRESET, _preset(task, best))
     if rows:
-        task.folder.publish(TRIALS, _csv(rows))
+        task.folder.publish(TRIALS, to_csv(rows))
     if front:
-        task.folder.publish(FRONT, _csv(front))
+        task.folder.publish(FRONT, to_csv(front))
     plots = _plots(task, exact, rows, front)
     _show(task, best, exact, counts, front, plots)
 
@@ -145,7 +145,8 @@ def _front(task: TuneTask, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, 
     return sorted(found, key=lambda row: (row["bytes_an_image"], row["seconds_a_query"], -row[task.figure]))
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as a table, a column for each name that one of them has."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -195,9 +196,7 @@ def _show(
         gap = 100 * (exact.optimum.value - best.value)
         lines["exact optimum"] = f"{100 * exact.optimum.value:.2f} %, {gap:.3f} above the search's best"
     if "answered" in counts:
-        lines["trials"] = ", ".join(
-            [f"{counts['answered']:,}", *(f"{counts[k]:,} {_WORDS[k]}" for k in _WORDS if counts[k])]
-        )
+        lines["trials"] = trials_line(counts)
     if front:
         lines["front"] = f"{len(front):,} settings that nothing beats: {FRONT}"
     written = [RESULT, PRESET, *([TRIALS, STUDY] if "answered" in counts else []), *plots]
@@ -207,7 +206,18 @@ def _show(
     print(f"\nuse it: {_command(task, best)}")  # noqa: T201
 
 
-_WORDS = {"known": "known already", "failed": "failed", "cut_off": "cut off by a kill"}
+_WORDS = {
+    "known": "known already",
+    "stopped": "stopped early",
+    "failed": "failed",
+    "cut_off": "cut off by a kill",
+}
+
+
+def trials_line(counts: Mapping[str, int]) -> str:
+    """How many trials there are, and how they ended."""
+    ends = [f"{counts[name]:,} {words}" for name, words in _WORDS.items() if counts[name]]
+    return ", ".join([f"{counts['answered']:,}", *ends])
 
 
 def _setting(best: Best, *, many: bool) -> dict[str, str]:

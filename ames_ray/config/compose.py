@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job", bound=JobConfig)
 
-_PRESET = ("lamb", "temp", "num_rerank")
+_PRESETS = {"ensemble": ("lamb", "temp", "num_rerank"), "recipe": ("lr",)}
+"""Groups of which `ames-ray tune` writes files, and what such a file holds at least."""
 
 # A value that fits one of these patterns picks the named choice of the group, and stays as the value.
 _OPEN_CHOICES = {
     "backbone": {r"hf:.+": "hf", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*": "own"},
     "ensemble": {r".+\.ya?ml": "default"},
+    "recipe": {r".+\.ya?ml": "published"},
 }
 
 
@@ -53,7 +55,7 @@ def compose(job: type[Job], overrides: Sequence[str]) -> Job:
     """The job object that the words describe.
 
     Args:
-        job: Class of the job; its `file` names the YAML file that holds the groups and defaults.
+        job: Class of the job; the YAML file that holds the groups and defaults has the name of its verb.
         overrides: Words of Hydra's grammar, `key=value`.
 
     Raises:
@@ -76,17 +78,27 @@ def _named(job: type[JobConfig], overrides: Sequence[str]) -> list[str]:
 
 def _with_preset(words: list[str]) -> list[str]:
     """The words behind those of an `ensemble=FILE.yaml` that `ames-ray tune` wrote; later ones win."""
-    files = [text.partition("=")[2] for text in words if re.fullmatch(r"ensemble=.+\.ya?ml", text)]
     found = []
-    for file in files:
-        try:
-            preset = yaml.safe_load(Path(file).expanduser().read_text())
-            found += [f"{name}={json.dumps(preset[name])}" for name in _PRESET]
-        except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
-            raise ConfigError(
-                f"ensemble={file} cannot be used: {error}", f"a preset file gives {', '.join(_PRESET)}"
-            ) from None
+    for text in words:
+        group, _, file = text.partition("=")
+        if group in _PRESETS and re.fullmatch(r".+\.ya?ml", file):
+            found += _preset(group, file)
     return [*found, *words]
+
+
+def _preset(group: str, file: str) -> list[str]:
+    needed = _PRESETS[group]
+    try:
+        preset = yaml.safe_load(Path(file).expanduser().read_text())
+        names = dict.fromkeys([*needed, *preset])
+        values = {name: preset[name] for name in names if name != group}
+    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"{group}={file} cannot be used: {error}", f"a preset file gives {', '.join(needed)}"
+        ) from None
+    return [
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()
+    ]
 
 
 def _word(job: type[JobConfig], text: str) -> tuple[str, str, str | None]:
@@ -151,8 +163,9 @@ def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
 
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            has_groups = (config_folder() / f"{job.verb}.yaml").is_file()
-            composed = hydra_compose(job.verb if has_groups else None, overrides=overrides)
+            name = job.groups or job.verb
+            has_groups = (config_folder() / f"{name}.yaml").is_file()
+            composed = hydra_compose(name if has_groups else None, overrides=overrides)
             values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(" ".join(str(error).split())) from None

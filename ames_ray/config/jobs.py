@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class JobConfig(BaseModel):
@@ -13,7 +16,9 @@ class JobConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     verb: ClassVar[str]
-    """Name of the command and of its YAML file in `configs/`."""
+    """Name of the command."""
+    groups: ClassVar[str] = ""
+    """Name of the YAML file in `configs/` with its groups; that of the command where it is empty."""
     examples: ClassVar[tuple[str, ...]]
     """Complete commands."""
     positional: ClassVar[tuple[str, ...]] = ()
@@ -22,6 +27,12 @@ class JobConfig(BaseModel):
     """Names that other tools use, and ours: `setting` or `setting=value`; skipped where a job lacks it."""
     instead: ClassVar[dict[str, str]] = {}
     """Names that other tools use for what is no setting here, and what to do instead."""
+
+    @classmethod
+    def for_words(cls, words: Sequence[str]) -> type[JobConfig]:
+        """The class for a command's words: a verb may have settings that depend on another one."""
+        del words
+        return cls
 
     @classmethod
     def setting_names(cls) -> frozenset[str]:

@@ -11,18 +11,17 @@ from ames_ray.config.paths import FileOrName, FolderPath
 from ames_ray.config.retrieval import Uris
 from ames_ray.errors import ConfigError
 
+RECIPE = (
+    *("source", "batch_size", "num_neighbors", "min_desc", "max_desc"),
+    *("binary", "dim", "heads", "blocks", "feedforward", "initialisation", "beta", "padding_counts"),
+    *("epochs", "lr", "weight_decay", "clip_norm", "precision", "seed"),
+)
+"""Settings that a recipe may hold: all that decide the weights, files aside."""
 
-class TrainConfig(JobConfig):
-    """From a store with labels and its neighbours to the weights of an AMES network."""
 
-    verb: ClassVar[str] = "train"
-    examples: ClassVar[tuple[str, ...]] = (
-        "ames-ray train store=stores/train nn_file=nn_train.parquet output=runs/full",
-        "ames-ray train store=stores/train nn_file=nn_train.pkl teacher=runs/full/last.pt binary=true "
-        "itq=itq_dinov2_D128.npz workers=8 output=runs/binary",
-        "ames-ray train recipe=small store=stores/train nn_file=nn_train.pkl val_query=stores/val_query "
-        "val_gallery=stores/val_gallery val_ground_truth=gnd_val.json val_num_rerank=100 output=runs/small",
-    )
+class TrainSettings(JobConfig):
+    """What one run of training takes."""
+
     moved: ClassVar[dict[str, str]] = {
         "num_epochs": "epochs",
         "max_epoch": "epochs",
@@ -45,12 +44,13 @@ class TrainConfig(JobConfig):
         "num_workers": "descriptors are read ahead anyway; workers= shares each batch among processes",
         "val_freq": "with val_query=, val_gallery= and val_ground_truth= every epoch is validated",
         "print_freq": "log.csv and TensorBoard's files in output= have every step",
-        "multirun": "leave it out: a command trains one network",
+        "multirun": "leave it out: `ames-ray tune sweep=training` tries many settings",
     }
 
     recipe: str = Field(
         "published",
-        description="defaults of the settings: the authors', or for a small network on few photos",
+        description="defaults of the settings: the authors', for a small network on few photos, or a file of "
+        "`ames-ray tune sweep=training`",
     )
     store: FolderPath = Field(
         description="store of the training images, or the authors' HDF5 file; its list has labels"
@@ -122,14 +122,10 @@ class TrainConfig(JobConfig):
 
     output: FolderPath = Field(description="folder of the run; the same command goes on where it stopped")
     checkpoint_every: int = Field(500, gt=0, description="steps between checkpoints to resume from")
-    overwrite: bool = Field(False, description="delete the run in output and start anew")
 
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
     workers: int = Field(
         1, gt=0, description="processes that share each batch; 1 without an address: this one, without Ray"
-    )
-    min_workers: int | None = Field(
-        None, gt=0, description="go on with so many where nodes are lost; null: wait for all"
     )
     gpus_per_worker: float | None = Field(None, ge=0, description="null: 1 where there are GPUs")
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that Ray reserves for a worker")
@@ -146,6 +142,31 @@ class TrainConfig(JobConfig):
             raise ConfigError(f"validation also needs {'= and '.join(missing)}=", "or none of the three")
         if self.itq and not self.binary:
             raise ConfigError("itq= starts a binary network", "pass binary=true too, or no itq=")
+        return self
+
+
+class TrainConfig(TrainSettings):
+    """From a store with labels and its neighbours to the weights of an AMES network."""
+
+    verb: ClassVar[str] = "train"
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray train store=stores/train nn_file=nn_train.parquet output=runs/full",
+        "ames-ray train store=stores/train nn_file=nn_train.pkl teacher=runs/full/last.pt binary=true "
+        "itq=itq_dinov2_D128.npz workers=8 output=runs/binary",
+        "ames-ray train recipe=small store=stores/train nn_file=nn_train.pkl val_query=stores/val_query "
+        "val_gallery=stores/val_gallery val_ground_truth=gnd_val.json val_num_rerank=100 output=runs/small",
+    )
+
+    overwrite: bool = Field(False, description="delete the run in output and start anew")
+    min_workers: int | None = Field(
+        None, gt=0, description="go on with so many where nodes are lost; null: wait for all"
+    )
+    stall_timeout: float = Field(
+        1800, gt=0, description="start workers on Ray again that finish no step for so long [s]"
+    )
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> Self:
         if (self.min_workers or 0) > self.workers:
             raise ConfigError(f"min_workers={self.min_workers} is above workers={self.workers}")
         return self

@@ -41,6 +41,7 @@ _SAMPLED = 50_000
 _DECIDE_NOTHING = {
     *("recipe", "output", "overwrite", "pack", "checkpoint_every", "accumulate", "compile"),
     *("address", "workers", "min_workers", "gpus_per_worker", "cpus_per_worker", "device", "max_failures"),
+    "stall_timeout",
 }
 """Settings that change no weight, beyond rounding: a run may go on with others."""
 
@@ -64,8 +65,12 @@ def _can_be_packed(store: Store) -> bool:
     return store.storage.local is not None and store.meta.format != AUTHORS
 
 
-def make_parts(config: TrainConfig) -> TrainParts:
+def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainParts:
     """The parts of the loop.
+
+    Args:
+        config: The job.
+        rankings: Where `prepare` kept the first ranking; none for the folder of the run.
 
     Raises:
         AmesError: Something that the job names is missing or does not fit.
@@ -99,7 +104,7 @@ def make_parts(config: TrainConfig) -> TrainParts:
         settings=_settings(config, gallery),
         config=config.model_dump(),
         teacher=load_ames(config.teacher) if config.teacher else None,
-        validation=_validation(config),
+        validation=_validation(config, rankings),
     )
 
 
@@ -146,13 +151,14 @@ def _sample(gallery: Gallery, high: int, seed: int) -> AnyArray:
     return gather(plan, lambda rows: take(gallery, plan, rows))
 
 
-def _validation(config: TrainConfig) -> Validation | None:
+def _validation(config: TrainConfig, rankings: Storage | None = None) -> Validation | None:
     if config.val_query is None or config.val_gallery is None or config.val_ground_truth is None:
         return None
     benchmark = Benchmark.read(config.val_ground_truth, config.val_protocol)
     query, gallery = Gallery.open([config.val_query]), Gallery.open(config.val_gallery)
     if config.val_nn_file is None:
-        shortlist = _first_ranking(config, query.stores[0], gallery, benchmark)
+        folder = rankings or Storage.at(config.output)
+        shortlist = _first_ranking(config, folder, query.stores[0], gallery, benchmark)
     else:
         shortlist = read_shortlist(config.val_nn_file)
         check_belongs(shortlist, query.stores[0], gallery)
@@ -167,12 +173,14 @@ def _validation(config: TrainConfig) -> Validation | None:
     )
 
 
-def _first_ranking(config: TrainConfig, query: Store, gallery: Gallery, benchmark: Benchmark) -> Shortlist:
-    """Computed once, by `prepare`; kept in the folder of the run."""
+def _first_ranking(
+    config: TrainConfig, folder: Storage, query: Store, gallery: Gallery, benchmark: Benchmark
+) -> Shortlist:
+    """Computed once, by `prepare`, and kept."""
     size = benchmark.list_length(config.val_num_rerank)
     settings = {"pooled": config.val_pooled, "shortlist_size": size}
     return kept_shortlist(
-        Storage.at(config.output),
+        folder,
         query,
         gallery,
         settings,

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ames_ray.config.compose import config_folder
 from ames_ray.config.paths import FileOrName, FolderPath
 from ames_ray.config.retrieval import ModelConfig, RankingConfig, as_list
+from ames_ray.config.sweeps import sweep_path
+from ames_ray.config.tune_training import TuneTrainingConfig
 from ames_ray.errors import ConfigError
 from ames_ray.files import is_remote
 from ames_ray.tuning.sweep_file import Sweep, parse_sweep
+from ames_ray.tuning.training_sweep import is_training
 
-_FOLDER = "sweeps"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ames_ray.config.jobs import JobConfig
+
 Models = Annotated[list[FileOrName], BeforeValidator(as_list)]
 
 
@@ -31,9 +36,15 @@ class TuneConfig(ModelConfig, RankingConfig):
         "ames-ray tune sweep=budget query=stores/queries gallery=stores/gallery ground_truth=gnd.json "
         "model=[dinov2_ames,dinov2_ames_dist] output=tuning/",
     )
+    instead: ClassVar[dict[str, str]] = {
+        **ModelConfig.instead,
+        "store": "settings of training are searched by `ames-ray tune sweep=training store=…`",
+    }
 
     sweep: str = Field(
-        "ensemble", description="what to search: ensemble, exact, budget, or a YAML file of one's own"
+        "ensemble",
+        description="what to search: ensemble, exact, budget, training (with settings of its own), or a YAML "
+        "file of one's own",
     )
     ground_truth: FolderPath = Field(description="gnd_*.pkl of a benchmark, or JSON of the same structure")
     protocol: Literal["revisited", "gldv2-test", "gldv2-val"] | None = Field(
@@ -57,6 +68,15 @@ class TuneConfig(ModelConfig, RankingConfig):
     seed: int = Field(0, ge=0, description="decides the points, with the number of those already tried")
     output: FolderPath = Field(description="local folder for scores, study and results; goes on with them")
 
+    @classmethod
+    def for_words(cls, words: Sequence[str]) -> type[JobConfig]:
+        """Another class where `sweep=` names a sweep of training."""
+        named = [word.partition("=")[2] for word in words if word.startswith("sweep=")]
+        if not named:
+            return cls
+        path = sweep_path(named[-1])
+        return TuneTrainingConfig if is_training(path.read_bytes(), path.name) else cls
+
     @model_validator(mode="after")
     def _can_start(self) -> Self:
         if (self.model is None) == (self.scores is None):
@@ -78,18 +98,6 @@ class TuneConfig(ModelConfig, RankingConfig):
         Raises:
             ConfigError: There is no such sweep, or its file is not as it must be; the message names the key.
         """
-        path = _path(self.sweep)
+        path = sweep_path(self.sweep)
         sweep = parse_sweep(path.stem, path.read_bytes(), path.name)
         return sweep if self.num_rerank is None else sweep.with_largest(self.num_rerank)
-
-
-def _path(sweep: str) -> Path:
-    folder = config_folder() / _FOLDER
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    path = folder / f"{sweep}.yaml" if sweep in known else Path(sweep).expanduser()
-    if not path.is_file():
-        raise ConfigError(
-            f"sweep={sweep}: there is no such sweep, and no such file",
-            f"known: {', '.join(known)}; copy one of {folder} for a space of your own",
-        )
-    return path

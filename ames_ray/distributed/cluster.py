@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import ames_ray
 from ames_ray.distributed.runtime import connected
 from ames_ray.distributed.stream import readable
-from ames_ray.errors import AmesError
+from ames_ray.errors import AmesError, ResourceError
 from ames_ray.files import Storage
 
 if TYPE_CHECKING:
@@ -136,6 +136,24 @@ def inspect(config: ClusterCheckConfig) -> list[NodeReport]:
             else:
                 reports.append(_silent(node, silent[key]))
         return reports
+
+
+def require_shared(folder: str) -> None:
+    """Refuse a folder that not every node of the running Ray sees, before hours of work go into it.
+
+    Raises:
+        ResourceError: A node does not see what another one writes there.
+    """
+    nodes = _nodes(1, 0)
+    if len(nodes) < 2:
+        return
+    found = _share({node["NodeID"]: _probe(node["NodeID"]) for node in nodes}, folder)
+    problems = [problem for problem in found.values() if problem]
+    if problems:
+        raise ResourceError(
+            f"{len(problems)} of {len(nodes)} nodes do not share {folder}: {problems[0]}",
+            "pass an output= on a disk that every node sees; `ames-ray cluster check shared=…` looks at each",
+        )
 
 
 def _nodes(expect: int, wait: float) -> list[dict[str, Any]]:

@@ -1,27 +1,18 @@
-"""Ray Tune with `OptunaSearch`, a batch of points a trial: a trial costs a second, a point a millisecond.
-
-The study in its file is the only memory of a search. Ray Tune's own snapshots are older than the study after
-a kill, so a search is never restored from them: it is begun again on the study.
-"""
+"""Ray Tune with `OptunaSearch`, a batch of points a trial: a trial costs a second, a point a millisecond."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
-from ray.tune.result import AUTO_RESULT_KEYS
-from ray.tune.search.optuna import OptunaSearch
 
 from ames_ray.distributed.runtime import connected, size_pool
+from ames_ray.distributed.tune_search import FAILED, LOST, StudySearch, is_rays, run_search
 from ames_ray.tuning.study import FIGURES, KNOWN, POINT, REASON, point_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import optuna
 
@@ -29,8 +20,7 @@ if TYPE_CHECKING:
     from ames_ray.tuning.study import OpenStudy
 
 Answer = dict[str, float | str]
-_NUMBER, _FAILED = "number", "failed"
-_LOST = "its worker ended without an answer"
+_NUMBER = "number"
 
 
 def search(
@@ -68,28 +58,22 @@ def search(
     if missing <= 0:
         return None
     batches = Batches(opened, names, missing, points_per_trial, report=lambda n: report(trials - n, trials))
-    with connected(address, workers + 1), _quiet():
+    with connected(address, workers + 1):
         size_pool(workers, 1, 0, wants_gpu=False)
         trainable = tune.with_parameters(_answer_batch, objective=objective, names=tuple(names))
-        tuner = tune.Tuner(
+        results = run_search(
             tune.with_resources(trainable, {"cpu": 1}),
-            tune_config=tune.TuneConfig(
-                search_alg=batches,
-                num_samples=math.ceil(missing / points_per_trial),
-                max_concurrent_trials=workers,
-                reuse_actors=True,
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-            ),
-            run_config=tune.RunConfig(name=_next_name(Path(folder)), storage_path=folder, verbose=0),
+            batches,
+            math.ceil(missing / points_per_trial),
+            folder=folder,
+            workers=workers,
         )
-        results = tuner.fit()
     report(len(opened.answered()), trials)
     return results
 
 
-class Batches(OptunaSearch):  # type: ignore[misc]  # ray has no types
-    """`OptunaSearch` that asks for several points at a time and tells each as soon as its answer is there.
+class Batches(StudySearch):
+    """Asks for several points at a time and tells each as soon as its answer is there.
 
     Args:
         opened: The study.
@@ -108,25 +92,10 @@ class Batches(OptunaSearch):  # type: ignore[misc]  # ray has no types
         *,
         report: Callable[[int], None] = lambda _: None,
     ) -> None:
-        modes = ["max" if direction == "maximize" else "min" for direction in opened.directions]
-        one = len(names) == 1
-        super().__init__(metric=names[0] if one else list(names), mode=modes[0] if one else modes)
-        self._opened = opened
-        self._names = tuple(names)
-        self._to_ask, self._missing = missing, missing
+        super().__init__(opened, names, missing, report)
         self._size = size
-        self._report = report
-        self._known = opened.known()
+        self._known = {key: dict(trial.user_attrs[FIGURES]) for key, trial in opened.known().items()}
         self._open: dict[str, dict[int, tuple[optuna.Trial, Point]]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray Tune's snapshots of a search are not gone on with, see the module."""
-        return {}
-
-    def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
-        """Refuse other properties: the study has its own."""
-        del metric, mode, config, spec
-        return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next batch; points with a known answer are told at once and not part of it."""
@@ -141,7 +110,7 @@ class Batches(OptunaSearch):  # type: ignore[misc]  # ray has no types
                 asked[trial.number] = (trial, point)
             else:
                 trial.set_user_attr(KNOWN, True)
-                self._tell(trial, point, dict(known))
+                self._tell(trial, point, known)
         if not asked:
             finished: str = self.FINISHED
             return finished
@@ -162,15 +131,7 @@ class Batches(OptunaSearch):  # type: ignore[misc]  # ray has no types
         if result:
             self.on_trial_result(trial_id, result)
         for trial, point in self._open.pop(trial_id, {}).values():
-            self._tell(trial, point, {_FAILED: _LOST})
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write a mark alone: the study is in its own file."""
-        Path(checkpoint_path).write_text(self._opened.study.study_name)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Refuse: see the module."""
-        raise NotImplementedError(f"{checkpoint_path} is no study; run the same command again")
+            self._tell(trial, point, {FAILED: LOST})
 
     def _tell(self, trial: optuna.Trial, point: Point, answer: Mapping[str, Any]) -> None:
         from optuna.trial import TrialState
@@ -178,10 +139,10 @@ class Batches(OptunaSearch):  # type: ignore[misc]  # ray has no types
         figures = {
             name: float(value)
             for name, value in answer.items()
-            if isinstance(value, float) and name not in point and not _is_rays(name)
+            if isinstance(value, float) and name not in point and not is_rays(name)
         }
         values = [figures.get(name, math.nan) for name in self._names]
-        reason = answer.get(_FAILED) or _not_finite(self._names, values)
+        reason = answer.get(FAILED) or _not_finite(self._names, values)
         if reason:
             trial.set_user_attr(REASON, reason)
             self._opened.study.tell(trial, state=TrialState.FAIL)
@@ -189,8 +150,7 @@ class Batches(OptunaSearch):  # type: ignore[misc]  # ray has no types
             trial.set_user_attr(FIGURES, figures)
             self._known[point_key(point)] = figures
             self._opened.study.tell(trial, values)
-        self._missing -= 1
-        self._report(self._missing)
+        self._answered()
 
 
 def _answer_batch(
@@ -200,23 +160,13 @@ def _answer_batch(
 ) -> None:
     """One Ray Tune trial: a result for each point."""
     for number, point in config["points"].items():
-        answer: Answer = {_NUMBER: int(number), _FAILED: "", **point}
+        answer: Answer = {_NUMBER: int(number), FAILED: "", **point}
         try:
             answer |= {name: float(value) for name, value in objective(point).items()}
         except Exception as error:  # noqa: BLE001 - whatever a point does, the search goes on
             answer |= dict.fromkeys(names, math.nan)
-            answer[_FAILED] = f"{type(error).__name__}: {error}"
+            answer[FAILED] = f"{type(error).__name__}: {error}"
         tune.report(answer)
-
-
-def _is_rays(name: str) -> bool:
-    """Whether Ray Tune has put a number into the answer: times, and the whole configuration."""
-    return name in AUTO_RESULT_KEYS or "/" in name or name.startswith("time_")
-
-
-def _name(trial: Any) -> str:
-    """Short: Ray's own name holds every value of the first point."""
-    return f"batch-{trial.trial_id}"
 
 
 def _not_finite(names: Sequence[str], values: Sequence[float]) -> str:
@@ -224,18 +174,3 @@ def _not_finite(names: Sequence[str], values: Sequence[float]) -> str:
         f"{name} is {value}" for name, value in zip(names, values, strict=True) if not math.isfinite(value)
     ]
     return ", ".join(bad)
-
-
-def _next_name(folder: Path) -> str:
-    """A new folder each call: a call never writes into the results of an earlier one."""
-    made = [path.name for path in folder.glob("run-*")] if folder.is_dir() else []
-    numbers = [int(name.removeprefix("run-")) for name in made if name.removeprefix("run-").isdigit()]
-    return f"run-{max(numbers, default=0) + 1:03d}"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what Ray Tune prints at every verbosity off stdout, where results go."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield

@@ -64,6 +64,14 @@ class TrainLog:
                 self._board.add_scalar(f"{group}/{name}", value, total)
 
 
+def read_epochs(storage: Storage) -> list[dict[str, float]]:
+    """What a run has logged of its epochs, the first one first."""
+    if not storage.exists(EPOCHS):
+        return []
+    rows = csv.DictReader(io.StringIO(storage.read(EPOCHS).decode()))
+    return [{name: float(value) for name, value in row.items() if name != "total"} for row in rows]
+
+
 def _rows(storage: Storage, name: str, steps_done: int) -> list[dict[str, str]]:
     if not steps_done or not storage.exists(name):
         return []

@@ -24,10 +24,22 @@ _WEIGHTS = tuple(f"{name}{ending}" for name in ("last", "best") for ending in EN
 
 def clear_run(output: Storage) -> None:
     """Delete the run in a folder, so that the next one starts anew."""
+    clear_checkpoints(output)
+    clear_weights(output)
+    for name in (CARD, NOT_FINITE, STEPS, EPOCHS):
+        output.delete(name)
+
+
+def clear_checkpoints(output: Storage) -> None:
+    """Delete what a run would go on from."""
     checkpoints = output.child(CHECKPOINTS)
     for name in checkpoints.names():
         checkpoints.delete(name)
-    for name in (*_WEIGHTS, CARD, NOT_FINITE, STEPS, EPOCHS):
+
+
+def clear_weights(output: Storage) -> None:
+    """Delete the last and the best network of a run."""
+    for name in _WEIGHTS:
         output.delete(name)
 
 

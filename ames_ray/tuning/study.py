@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from ames_ray.tuning.space import Point, Space
 
-POINT, FIGURES, REASON, KNOWN = "point", "figures", "reason", "known"
-"""Attributes of a trial: all values, all figures, why it failed, whether the answer was known already."""
+POINT, FIGURES, REASON, KNOWN, RUN = "point", "figures", "reason", "known", "run"
+"""Attributes of a trial: all values, all figures, why it failed, whether the answer was known already, where
+its run lies."""
 _RECIPE = "recipe"
+_STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed"}
 _ONE_SIDE = "not there"
 
 
@@ -41,39 +43,41 @@ class OpenStudy:
     notes: tuple[str, ...]
 
     def answered(self) -> list[optuna.trial.FrozenTrial]:
-        """Trials that need no further work: complete ones, and those that failed for a reason."""
+        """Trials that need no further work: complete or stopped ones, and those that failed for a reason."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if _is_answered(trial)]
 
-    def known(self) -> dict[str, dict[str, float]]:
-        """Figures by point, as `point_key` writes it, of all complete trials."""
-        return {
-            point_key(trial.user_attrs[POINT]): dict(trial.user_attrs[FIGURES])
-            for trial in self.answered()
-            if _is_complete(trial) and FIGURES in trial.user_attrs
-        }
+    def known(self) -> dict[str, optuna.trial.FrozenTrial]:
+        """The first complete or stopped trial of each point, as `point_key` writes it."""
+        found: dict[str, optuna.trial.FrozenTrial] = {}
+        for trial in self.answered():
+            if FIGURES in trial.user_attrs:
+                found.setdefault(point_key(trial.user_attrs[POINT]), trial)
+        return found
 
     def counts(self) -> dict[str, int]:
-        """Trials in all, and how many of them were known already, failed, or were cut off by a kill."""
+        """Trials in all, and how many were known already, stopped early, failed, or cut off by a kill."""
         trials = self.study.get_trials(deepcopy=False)
         failed = [trial for trial in trials if trial.state.name == "FAIL"]
         stale = sum(REASON not in trial.user_attrs for trial in failed)
         return {
             "answered": len(self.answered()),
             "known": sum(bool(trial.user_attrs.get(KNOWN)) for trial in trials),
+            "stopped": sum(trial.state.name == "PRUNED" for trial in trials),
             "failed": len(failed) - stale,
             "cut_off": stale,
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """One line an answered trial: number, state, reason, values and figures."""
+        """One line an answered trial: number, state, reason, values, figures, and its folder, if any."""
         return [
             {
                 "trial": trial.number,
-                "state": "complete" if _is_complete(trial) else "failed",
+                "state": _STATES[trial.state.name],
                 "known": bool(trial.user_attrs.get(KNOWN)),
                 "reason": trial.user_attrs.get(REASON, ""),
                 **trial.user_attrs[POINT],
                 **trial.user_attrs.get(FIGURES, {}),
+                **{name: value for name, value in trial.user_attrs.items() if name == RUN},
             }
             for trial in self.answered()
         ]
@@ -104,7 +108,8 @@ def open_study(
         space: Its parameters.
         recipe: All that decides the answers, as JSON holds it. Another one is refused.
         directions: "maximize" or "minimize" of each objective.
-        points: Tried first; those that have an answer are not tried again.
+        points: Tried first; those that have an answer are not tried again. Those that were cut off come
+            before them.
         seed: With the number of stored trials it decides the points that the sampler chooses.
 
     Raises:
@@ -119,14 +124,12 @@ def open_study(
     else:
         study = optuna.create_study(storage=storage, study_name=name, directions=list(directions))
     _same_recipe(study, {**recipe, "space": space.plain(), "directions": list(directions)}, path)
-    stale = _close_stale(study)
     study.sampler = _sampler(seed + len(study.get_trials(deepcopy=False)))
     opened = OpenStudy(study, space, tuple(directions), ())
+    stale = _close_stale(opened)
     _enqueue(opened, points)
-    notes = [
-        note,
-        f"{stale} trials were cut off by the end of the last run; they are closed" if stale else None,
-    ]
+    closed = f"{stale} trials were cut off by the end of the last run; they are closed and tried again"
+    notes = [note, closed if stale else None]
     return OpenStudy(study, space, tuple(directions), tuple(text for text in notes if text))
 
 
@@ -160,13 +163,15 @@ def _same_recipe(study: optuna.Study, recipe: Mapping[str, Any], path: Path) -> 
         )
 
 
-def _close_stale(study: optuna.Study) -> int:
-    """Close the trials that a killed run left running; returns how many."""
+def _close_stale(opened: OpenStudy) -> int:
+    """Close the trials that a killed run left running, their points in front again; returns how many."""
     from optuna.trial import TrialState
 
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    running = opened.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    # In this order: a kill between the two must not lose a point.
+    _enqueue(opened, [trial.user_attrs[POINT] for trial in running if POINT in trial.user_attrs])
     for trial in running:
-        study.tell(trial.number, state=TrialState.FAIL)
+        opened.study.tell(trial.number, state=TrialState.FAIL)
     return len(running)
 
 
@@ -198,7 +203,9 @@ def _is_complete(trial: optuna.trial.FrozenTrial) -> bool:
 
 
 def _is_answered(trial: optuna.trial.FrozenTrial) -> bool:
-    return _is_complete(trial) or (trial.state.name == "FAIL" and REASON in trial.user_attrs)
+    if trial.state.name == "FAIL":
+        return REASON in trial.user_attrs
+    return trial.state.name in _STATES
 
 
 def _number(value: Any) -> Any:

@@ -57,7 +57,8 @@ def test_every_command_of_the_docs_is_one_that_ames_ray_accepts(page: str, tmp_p
     for command in _commands(page):
         words = command.replace("data_root=/data", f"data_root={tmp_path}").split()[1:]
         name = next(n for n in sorted(VERBS, key=len, reverse=True) if " ".join(words).startswith(n))
-        compose(VERBS[name].load_config(), words[len(name.split()) :])
+        rest = words[len(name.split()) :]
+        compose(VERBS[name].load_config(rest), rest)
 
 
 def test_make_targets_that_the_docs_name_exist() -> None:

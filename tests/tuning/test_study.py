@@ -79,8 +79,10 @@ def test_trials_that_were_cut_off_are_closed_and_their_points_tried_again(tmp_pa
     answer(study, ask(study, 1))
     ask(study, 2)
     again = opened(tmp_path)
-    assert again.notes == ("2 trials were cut off by the end of the last run; they are closed",)
-    assert again.counts() == {"answered": 1, "known": 0, "failed": 0, "cut_off": 2}
+    assert again.notes == (
+        "2 trials were cut off by the end of the last run; they are closed and tried again",
+    )
+    assert again.counts() == {"answered": 1, "known": 0, "stopped": 0, "failed": 0, "cut_off": 2}
     (trial,) = ask(again, 1)
     assert trial.user_attrs[POINT]["lamb"] == 0.35
     assert not [t for t in loaded(tmp_path).trials[:3] if t.state.name == "RUNNING"]

@@ -1,0 +1,27 @@
+"""Where the files of sweeps are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ames_ray.config.compose import config_folder
+from ames_ray.errors import ConfigError
+
+_FOLDER = "sweeps"
+
+
+def sweep_path(sweep: str) -> Path:
+    """The file of a sweep of the package, or one of the user's own.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    folder = config_folder() / _FOLDER
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    path = folder / f"{sweep}.yaml" if sweep in known else Path(sweep).expanduser()
+    if not path.is_file():
+        raise ConfigError(
+            f"sweep={sweep}: there is no such sweep, and no such file",
+            f"known: {', '.join(known)}; copy one of {folder} for a space of your own",
+        )
+    return path
