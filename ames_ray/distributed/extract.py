@@ -27,7 +27,7 @@ from ames_ray.errors import AmesError, FailedRowsError, RunError
 from ames_ray.extraction.attempts import forget_all
 from ames_ray.extraction.plan import make_plan, require_room
 from ames_ray.files import Storage, to_json
-from ames_ray.store.clear import clear
+from ames_ray.store.clear import clear, stored_bytes
 from ames_ray.store.meta import JOB, add_counts
 from ames_ray.store.writer import ShardTask, StoreWriter
 
@@ -111,6 +111,9 @@ def run(config: ExtractConfig, manifest: Manifest, watcher: Watcher, *, retry: b
         )
         meta = store_meta(config, manifest, _probe(config, manifest, pool))
         if config.overwrite:
+            # What lies there goes once the new store is sure to fit, and not before.
+            plan = make_plan(meta, storage, meta.rows, freed_bytes=stored_bytes(storage))
+            require_room(plan, meta, config.output)
             clear(storage)
         writer = StoreWriter.open(storage, meta, manifest)
         storage.publish(JOB, to_json(config.model_dump()))

@@ -48,10 +48,19 @@ class Plan:
         return self.free_bytes is None or self.missing_bytes <= self.free_bytes
 
 
-def make_plan(meta: StoreMeta, storage: Storage, missing_rows: int) -> Plan:
-    """Count the store that `meta` describes, of which `missing_rows` are still to be made."""
+def make_plan(meta: StoreMeta, storage: Storage, missing_rows: int, freed_bytes: int = 0) -> Plan:
+    """Count the store that `meta` describes.
+
+    Args:
+        meta: The store.
+        storage: Where it is to lie.
+        missing_rows: Rows of it that are still to be made.
+        freed_bytes: What is deleted there before they are.
+    """
     missing = int(missing_rows * meta.row_bytes * _MARGIN)
-    return Plan(meta.rows, meta.shards, meta.row_bytes, missing, storage.free_bytes())
+    free = storage.free_bytes()
+    free = None if free is None else free + freed_bytes
+    return Plan(meta.rows, meta.shards, meta.row_bytes, missing, free)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ames_ray.store.admission import require_empty
-from ames_ray.store.meta import FAILED, JOB, MANIFEST, META, SOURCES
+from ames_ray.store.meta import FAILED, JOB, MANIFEST, META, PACK, SOURCES
 from ames_ray.store.removed import REMOVED
 from ames_ray.store.shards import PROGRESS, unfinish
 
 if TYPE_CHECKING:
     from ames_ray.files import Storage
+
+
+def stored_bytes(storage: Storage) -> int:
+    """Bytes that `clear` frees: shards and their copies; what is beside them is small."""
+    names = [*(f"shards/{name}" for name in storage.names("shards")), PACK]
+    return sum(storage.size(name) or 0 for name in names)
 
 
 def clear(storage: Storage) -> None:

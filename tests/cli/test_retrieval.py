@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from ames_ray.cli.main import main
 from ames_ray.cli.verbs import VERBS
-from ames_ray.config.compose import compose, config_folder, group_choices
-from ames_ray.config.retrieval import EvaluateConfig
-from ames_ray.errors import ConfigError
 from ames_ray.evaluation.score_files import load_pair_scores, load_shortlist
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.model.options import AmesOptions
@@ -273,33 +269,6 @@ def test_short_lists_say_so(here: Path, tmp_path: Path, capsys: pytest.CaptureFi
         denominator_of_all = oracle.trapezoid_ap(ranking, positives)
         expected.append(denominator_of_all)
     assert found["global"]["figures"]["medium_mAP"] == pytest.approx(oracle.mean(expected), abs=1e-12)
-
-
-def test_published_settings_are_presets() -> None:
-    needed = ["query=q", "gallery=g", "ground_truth=gnd.pkl", "output=o"]
-    published = {
-        "dinov2": (0.5, 0.2),
-        "dinov2_dist": (0.35, 0.1),
-        "cvnet": (0.85, 0.8),
-        "cvnet_dist": (0.65, 0.2),
-    }
-    assert group_choices("ensemble") == sorted([*published, "default"])
-    for name, (lamb, temp) in published.items():
-        config = compose(EvaluateConfig, [*needed, f"ensemble={name}"])
-        assert (config.lamb, config.temp, config.num_rerank) == ([lamb], [temp], [1600])
-        values = yaml.safe_load((config_folder() / "ensemble" / f"{name}.yaml").read_text())
-        assert values["ensemble"] == name
-    default = compose(EvaluateConfig, needed)
-    assert (default.lamb, default.temp, default.num_rerank) == ([0.5], [0.5], [100, 400])
-    mixed = compose(EvaluateConfig, [*needed, "ensemble=cvnet", "lamb=[0.1,0.2]", "num_rerank=50"])
-    assert (mixed.lamb, mixed.temp, mixed.num_rerank) == ([0.1, 0.2], [0.8], [50])
-    assert mixed.gallery == [str(Path("g").absolute())]
-    with pytest.raises(ConfigError, match="ensemble=dino: there is no such ensemble"):
-        compose(EvaluateConfig, [*needed, "ensemble=dino"])
-    with pytest.raises(ConfigError, match="'model_path' is called 'model' here"):
-        compose(EvaluateConfig, [*needed, "model_path=x.pt"])
-    with pytest.raises(ConfigError, match="temp"):
-        compose(EvaluateConfig, [*needed, "temp=[]"])
 
 
 def test_the_verbs_are_scripts_too() -> None:

@@ -6,7 +6,6 @@ import csv
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,49 +13,15 @@ import psutil
 import pytest
 import ray
 
-from ames_ray.config.compose import compose
-from ames_ray.config.extract import ExtractConfig
-from ames_ray.config.options import dataset_options
-from ames_ray.datasets.registry import build_manifest
 from ames_ray.distributed.board import BoardState
-from ames_ray.distributed.extract import ExtractReport, run
-from ames_ray.errors import ConfigError, FailedRowsError, ResourceError, RunError, StoreError, WeightsError
+from ames_ray.errors import FailedRowsError, RunError
 from ames_ray.store.reader import Store
 from tests.distributed.backbones import POISON
+from tests.distributed.extracting import Quiet, extract
 from tests.images.bad_folder import make_bad_folder
 from tests.photos import make_photos, shard_hashes
 
 pytestmark = pytest.mark.usefixtures("local_ray")
-
-
-class Quiet:
-    """A watcher that remembers."""
-
-    def __init__(self) -> None:
-        self.states: list[BoardState] = []
-        self.began: tuple[int, int] | None = None
-
-    def begin(self, rows: int, done: int) -> None:
-        self.began = (rows, done)
-
-    def update(self, state: BoardState) -> None:
-        self.states.append(state)
-
-
-def extract(
-    images: Path, output: Path, *words: str, watcher: Any = None, retry: bool = False
-) -> ExtractReport:
-    base = [
-        f"images={images}",
-        f"output={output}",
-        "backbone=blank",
-        "shard_rows=5",
-        "workers=1",
-        "device=cpu",
-    ]
-    given = {word.partition("=")[0] for word in words}
-    config = compose(ExtractConfig, [*(w for w in base if w.partition("=")[0] not in given), *words])
-    return run(config, build_manifest(dataset_options(config)), watcher or Quiet(), retry=retry)
 
 
 def poison(path: Path) -> None:
@@ -96,25 +61,6 @@ def test_only_missing_shards_are_made_again(tmp_path: Path) -> None:
     assert report.computed == 5
     assert watcher.began == (17, 12)
     assert shard_hashes(tmp_path / "store") == whole
-
-
-def test_changed_settings_are_refused_with_their_difference(tmp_path: Path) -> None:
-    make_photos(tmp_path / "photos", 3)
-    extract(tmp_path / "photos", tmp_path / "store")
-    with pytest.raises(StoreError, match="topk"):
-        extract(tmp_path / "photos", tmp_path / "store", "topk=3")
-    report = extract(tmp_path / "photos", tmp_path / "store", "topk=3", "overwrite=true")
-    assert report.computed == 3
-    assert Store.open(str(tmp_path / "store")).meta.topk == 3
-
-
-def test_overwrite_never_deletes_a_folder_that_is_no_store(tmp_path: Path) -> None:
-    make_photos(tmp_path / "photos", 2)
-    (tmp_path / "precious").mkdir()
-    (tmp_path / "precious" / "thesis.tex").write_text("years of work")
-    with pytest.raises(StoreError, match="precious"):
-        extract(tmp_path / "photos", tmp_path / "precious", "overwrite=true")
-    assert (tmp_path / "precious" / "thesis.tex").read_text() == "years of work"
 
 
 def test_a_longer_list_costs_only_the_new_rows(tmp_path: Path) -> None:
@@ -236,59 +182,6 @@ def test_each_worker_gets_the_gpu_that_ray_assigned(tmp_path: Path) -> None:
     )
     reserved = sorted(line.partition(": ")[2] for line in report.workers)
     assert reserved == ["cpu, GPU 0 reserved", "cpu, GPU 1 reserved"]
-
-
-def test_what_does_not_fit_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
-    make_photos(tmp_path / "photos", 2)
-    with pytest.raises(ResourceError, match=r"3 × 1 = 3 GPUs; the cluster has 6 CPUs and 2 GPUs"):
-        extract(tmp_path / "photos", tmp_path / "store", "workers=3", "gpus_per_worker=1")
-    with pytest.raises(ResourceError, match=r"7 workers need 7 × 1 = 7 CPUs"):
-        extract(tmp_path / "photos", tmp_path / "store", "workers=7")
-    assert not (tmp_path / "store" / "meta.json").exists()
-
-
-def test_a_store_that_someone_writes_is_refused(tmp_path: Path) -> None:
-    from ames_ray.files import Storage
-
-    make_photos(tmp_path / "photos", 2)
-    with (
-        Storage.at(tmp_path / "store").own("ames-ray merge"),
-        pytest.raises(StoreError, match="is being written by ames-ray merge"),
-    ):
-        extract(tmp_path / "photos", tmp_path / "store")
-
-
-def test_a_declared_gpu_that_torch_does_not_see_is_said_before_the_fan_out(tmp_path: Path) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has the GPU")
-    make_photos(tmp_path / "photos", 2)
-    words = ("backbone=tests.training.tiny_backbone:patches", "detector=none", "topk=4", "device=auto")
-    with pytest.raises(ResourceError, match=r"GPU [01] is reserved for the worker, but torch"):
-        extract(tmp_path / "photos", tmp_path / "store", *words)
-
-
-def test_a_module_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    make_photos(tmp_path / "photos", 2)
-    with pytest.raises(ConfigError, match=r"nowhere\.at_all:build cannot be imported"):
-        extract(tmp_path / "photos", tmp_path / "store", "backbone=nowhere.at_all:build")
-
-
-def test_a_missing_detector_file_is_an_error_not_no_detector(tmp_path: Path) -> None:
-    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
-
-    small = Dinov2WithRegistersConfig(
-        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, patch_size=14
-    )
-    Dinov2WithRegistersModel(small).save_pretrained(tmp_path / "network")
-    make_photos(tmp_path / "photos", 2)
-    network = f"backbone=hf:{tmp_path / 'network'}"
-    with pytest.raises(WeightsError, match=r"nope\.pt"):
-        extract(tmp_path / "photos", tmp_path / "store", network, "detector=nope.pt")
-    with pytest.raises(WeightsError, match="is published with a detector, and none was named"):
-        extract(tmp_path / "photos", tmp_path / "store", "backbone=dinov2")
-    assert not (tmp_path / "store" / "meta.json").exists()
 
 
 def test_hdf5_shards_hold_the_same_and_are_joined_in_one_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ames_ray.cli.main import main
 from ames_ray.errors import ConfigError
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.model.options import AmesOptions
-from tests.distributed.test_extract import extract
+from tests.distributed.extracting import extract
 from tests.model.networks import random_model
 from tests.photos import make_photos, shard_hashes
 from tests.store.builders import make_store
