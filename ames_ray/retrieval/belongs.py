@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ames_ray.errors import StoreError
 
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ def check_belongs(shortlist: Shortlist, query: Store, gallery: Gallery) -> None:
     """Refuse a shortlist of other lists than those of the stores; it may be of their first queries alone.
 
     Raises:
-        StoreError: Its number of queries, a row, or a manifest digest that it states does not fit.
+        StoreError: Its number of queries, a row, or a manifest digest that it states does not fit; or it
+            names a photo that was removed since.
     """
     first_ones = len(shortlist) < query.meta.rows and shortlist.query_manifest
     if len(shortlist) != query.meta.rows and not first_ones:
@@ -38,4 +41,17 @@ def check_belongs(shortlist: Shortlist, query: Store, gallery: Gallery) -> None:
             raise StoreError(
                 f"the shortlist was made from the {what} list {ours[:12]}…, {uri} holds {store[:12]}…",
                 "their row numbers mean different images; make the shortlist from these stores",
+            )
+    _refuse_removed(shortlist, query, gallery)
+
+
+def _refuse_removed(shortlist: Shortlist, query: Store, gallery: Gallery) -> None:
+    asking = query.removed[query.removed < len(shortlist)]
+    asking = asking[(shortlist.rows[asking] >= 0).any(axis=1)]
+    found = gallery.removed[np.isin(gallery.removed, shortlist.rows)] if len(gallery.removed) else asking[:0]
+    for what, rows, uri in (("query", asking, query.storage.uri), ("gallery", found, gallery.uri)):
+        if len(rows):
+            raise StoreError(
+                f"the shortlist names {what} row {rows[0]}, whose photo was removed from {uri} since",
+                "make the shortlist again: `ames-ray neighbors` leaves removed photos out",
             )

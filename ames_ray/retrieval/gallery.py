@@ -85,8 +85,16 @@ class Gallery:
 
     @cached_property
     def ok(self) -> BoolArray:
-        """(rows,) bool, False for a failed row."""
-        return np.concatenate([store.ok for store in self.stores])
+        """(rows,) bool, False for a failed row, and for that of a photo that was removed."""
+        ok = np.concatenate([store.ok for store in self.stores])
+        ok[self.removed] = False
+        return ok
+
+    @cached_property
+    def removed(self) -> IntArray:
+        """Rows of photos that were removed, ascending."""
+        starts = self._starts[:-1]
+        return np.concatenate([store.removed + at for store, at in zip(self.stores, starts, strict=True)])
 
     @property
     def topk(self) -> int:

@@ -119,9 +119,8 @@ class Store:
         """(rows,) bool, False for a failed row and for one whose shard is not there."""
         ok = np.zeros(self.meta.rows, np.bool_)
         for shard, summary in self.summaries.items():
-            with open_shard(self.storage, self.meta, shard) as file:
-                start, _ = self.meta.shard_range(shard)
-                ok[start : start + summary.rows] = [status == "ok" for status in file.texts("status")]
+            start, _ = self.meta.shard_range(shard)
+            ok[start : start + summary.rows] = self._ok_of(shard)
         return ok
 
     @cached_property
@@ -129,10 +128,17 @@ class Store:
         """Rows of photos that are gone, ascending; nobody finds them any more."""
         return np.array(read_removed(self.storage), np.int64)
 
-    @property
+    @cached_property
     def searchable(self) -> int:
-        """How many rows a search can find."""
-        return int(np.delete(self.ok, self.removed).sum())
+        """How many rows a search can find; of the shards only those with removed rows are looked into."""
+        if self.meta.format == AUTHORS:
+            return int(np.delete(self.ok, self.removed).sum())
+        found = sum(summary.ok for summary in self.summaries.values())
+        for shard in np.unique(self.removed // self.meta.shard_rows).tolist():
+            start, stop = self.meta.shard_range(shard)
+            gone = self.removed[(self.removed >= start) & (self.removed < stop)]
+            found -= int(self._ok_of(shard)[gone - start].sum())
+        return found
 
     def features(self, shard: int) -> Iterator[ImageFeatures]:
         """The rows of a shard in order, read some at a time.
@@ -247,6 +253,10 @@ class Store:
         """Refuse to go on where shards are not there."""
         for shard in range(self.meta.shards):
             self._summary(shard)
+
+    def _ok_of(self, shard: int) -> BoolArray:
+        with open_shard(self.storage, self.meta, shard) as file:
+            return np.array([status == "ok" for status in file.texts("status")], np.bool_)
 
     def _summary(self, shard: int) -> ShardSummary:
         start, stop = self.meta.shard_range(shard)
