@@ -66,6 +66,12 @@ class TrainSettings(JobConfig):
     )
     batch_size: int = Field(100, gt=0, description="triplets of a step, on all workers together")
     num_neighbors: int = Field(300, gt=0, description="neighbours that positives and negatives come from")
+    negatives: int = Field(
+        1,
+        gt=0,
+        description="negatives of each anchor, of which a step takes one: the more alike the network finds "
+        "it, the more likely; the published recipe has one",
+    )
     min_desc: int = Field(10, gt=0, description="fewest local descriptors that a step sees of an image")
     max_desc: int = Field(
         400, gt=1, description="counts are drawn below it; a store that keeps fewer lowers it"
@@ -76,10 +82,10 @@ class TrainSettings(JobConfig):
     heads: int = Field(2, gt=0, description="attention heads")
     blocks: int = Field(5, gt=0, description="transformer blocks")
     feedforward: int = Field(1024, gt=0, description="hidden width of a block")
-    initialisation: Literal["published", "identity"] = Field(
+    initialisation: Literal["published", "identity", "teacher"] = Field(
         "published",
         description="first weights; identity: cross-attention starts as a search for nearest neighbours, "
-        "which small networks and data sets need",
+        "which small networks and data sets need; teacher: those of teacher=, which shortens distillation",
     )
     itq: FolderPath | None = Field(
         None, description="file of `ames-ray itq` that a binary network starts from"
@@ -167,6 +173,8 @@ class TrainConfig(TrainSettings):
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
+        if self.initialisation == "teacher" and self.teacher is None:
+            raise ConfigError("initialisation=teacher starts from the weights of teacher=", "name its file")
         if (self.min_workers or 0) > self.workers:
             raise ConfigError(f"min_workers={self.min_workers} is above workers={self.workers}")
         return self

@@ -92,10 +92,12 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
         descriptor_counts=DescriptorCounts(config.seed, config.min_desc, high),
         batch_size=config.batch_size,
         num_neighbors=config.num_neighbors,
+        negatives=config.negatives,
         seed=config.seed,
     )
+    teacher = load_ames(config.teacher) if config.teacher else None
     return TrainParts(
-        model=_model(config, gallery, high),
+        model=_model(config, gallery, high, teacher),
         source=make_source(config.source, given),
         loader=TripletLoader(gallery, high),
         options=_options(config, high),
@@ -103,7 +105,7 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
         names=lambda rows: [records[row][0] for row in rows.tolist()],
         settings=_settings(config, gallery),
         config=config.model_dump(),
-        teacher=load_ames(config.teacher) if config.teacher else None,
+        teacher=teacher,
         validation=_validation(config, rankings),
     )
 
@@ -129,7 +131,7 @@ def _options(config: TrainConfig, high: int) -> TrainOptions:
     )
 
 
-def _model(config: TrainConfig, gallery: Gallery, high: int) -> Ames:
+def _model(config: TrainConfig, gallery: Gallery, high: int, teacher: Ames | None) -> Ames:
     meta = gallery.stores[0].meta
     options = AmesOptions(
         meta.dim,
@@ -141,9 +143,10 @@ def _model(config: TrainConfig, gallery: Gallery, high: int) -> Ames:
         backbone=meta.settings.get("backbone"),
     )
     rotation = load_rotation(config.itq, meta.dim, config.dim) if config.itq else None
-    wants_sample = config.initialisation == "identity" and not config.binary
+    wants_sample = (config.initialisation, config.binary) in (("identity", False), ("teacher", True))
     sample = _sample(gallery, high, config.seed) if wants_sample else None
-    return new_model(options, config.seed, config.initialisation, rotation=rotation, sample=sample)
+    start = config.initialisation
+    return new_model(options, config.seed, start, rotation=rotation, sample=sample, teacher=teacher)
 
 
 def _sample(gallery: Gallery, high: int, seed: int) -> AnyArray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,8 +19,9 @@ class TripletBatch:
     Attributes:
         anchor: (B, Q, D) raw descriptors in the type of the store, strongest first.
         anchor_valid: (B, Q) bool, True for a real descriptor, False for padding.
-        others: (2B, T, D) likewise; the B positives first, then the B negatives.
-        others_valid: (2B, T) bool.
+        others: (2B, T, D) likewise; the B positives first, then the B negatives. Where N negatives are there
+            to choose from ((1 + N)B, T, D): the first negatives of all anchors, then the second ones …
+        others_valid: (2B, T) bool, or ((1 + N)B, T).
     """
 
     anchor: Tensor
@@ -46,18 +48,36 @@ class TripletBatch:
             self.others_valid[:, :gallery_count],
         )
 
-    def part(self, start: int, stop: int) -> TripletBatch:
-        """Triplets `start` to `stop`."""
+    @property
+    def negatives(self) -> int:
+        """Negatives of each anchor."""
+        return len(self.others) // len(self) - 1
+
+    def with_negative(self, which: Tensor) -> TripletBatch:
+        """The same with one negative each.
+
+        Args:
+            which: (B,) int64 number of the negative to keep.
+        """
+        rows = torch.arange(len(self), device=which.device)
+        kept = torch.cat((rows, (1 + which) * len(self) + rows))
+        return replace(self, others=self.others[kept], others_valid=self.others_valid[kept])
+
+    def parts(self, count: int) -> list[TripletBatch]:
+        """Up to `count` batches, together this one."""
         size = len(self)
+        bounds = sorted({size * n // count for n in range(count + 1)})
+        return [self._part(start, stop) for start, stop in pairwise(bounds)]
 
-        def both(others: Tensor) -> Tensor:
-            return torch.cat((others[start:stop], others[size + start : size + stop]))
+    def _part(self, start: int, stop: int) -> TripletBatch:
+        def each(others: Tensor) -> Tensor:
+            return others.view(-1, len(self), *others.shape[1:])[:, start:stop].flatten(0, 1)
 
-        if (start, stop) == (0, size):
+        if (start, stop) == (0, len(self)):
             return self
         return TripletBatch(
             self.anchor[start:stop],
             self.anchor_valid[start:stop],
-            both(self.others),
-            both(self.others_valid),
+            each(self.others),
+            each(self.others_valid),
         )

@@ -5,14 +5,19 @@ others alike. `identity` starts from what a person would do: compare descriptors
 half-whitened principal components, and every cross-attention multiplies queries and keys by the identity, so
 that a head's logit is a constant times the cosine and its softmax a soft nearest-neighbour search. What it
 finds is subtracted: a token becomes its difference from its neighbour in the other image.
+
+`teacher` starts a student as its teacher. A binary one has another projection: behind the signs stands the
+linear map that comes nearest to the teacher's tokens.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ames_ray.errors import ConfigError
 from ames_ray.model.ames import Ames
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     from ames_ray.model.options import AmesOptions
     from ames_ray.types import AnyArray, FloatArray
 
-Initialisation = Literal["published", "identity"]
+Initialisation = Literal["published", "identity", "teacher"]
 
 _SHARPNESS = 13.0
 """Logit of a head for two equal tokens. From 12 to 15 a softmax over hundreds of tokens finds the nearest."""
@@ -37,20 +42,22 @@ def new_model(
     *,
     rotation: torch.Tensor | None = None,
     sample: AnyArray | None = None,
+    teacher: Ames | None = None,
 ) -> Ames:
     """A network to train.
 
     Args:
         options: Sizes.
         seed: Decides every draw.
-        initialisation: "published" as the authors draw; "identity" as this module tells.
+        initialisation: "published" as the authors draw; "identity" and "teacher" as this module tells.
         rotation: (D_in, D) from an ITQ file, for a binary network; without it a random rotation.
-        sample: (N, D_in) training descriptors, which "identity" takes its principal components from; a binary
-            network does not need them.
+        sample: (N, D_in) training descriptors: "identity" of a full-precision network takes its principal
+            components from them, "teacher" of a binary one fits its projection to them.
+        teacher: What "teacher" starts from.
 
     Raises:
-        ConfigError: "identity" of a full-precision network lacks a sample; or a network that is not binary
-            gets a rotation.
+        ConfigError: A sample or the teacher is missing, the teacher has other sizes, or a network that is not
+            binary gets a rotation.
     """
     if rotation is not None and not options.binary:
         raise ConfigError("itq= starts a binary network; this one is not", "pass binary=true, or no itq=")
@@ -62,6 +69,8 @@ def new_model(
             model.get_parameter("remap_local.0.W").copy_(rotation)
         if initialisation == "identity":
             _start_as_identity(model, sample, seed)
+        elif initialisation == "teacher":
+            _start_as_teacher(model, teacher, sample)
     return model
 
 
@@ -88,6 +97,29 @@ def _start_as_identity(model: Ames, sample: AnyArray | None, seed: int) -> None:
             (attention.out_proj.weight, -identity),
         ):
             weight.mul_(_NOISE).add_(start)
+
+
+def _start_as_teacher(student: Ames, teacher: Ames | None, sample: AnyArray | None) -> None:
+    if teacher is None:
+        raise ConfigError("initialisation=teacher needs a teacher")
+    if replace(student.options, binary=False) != replace(teacher.options, binary=False):
+        raise ConfigError(
+            f"initialisation=teacher: the network is {student.options}, its teacher {teacher.options}",
+            "give both the same dim=, heads=, blocks= and feedforward=",
+        )
+    theirs = teacher.state_dict()
+    if student.options.binary and not teacher.options.binary:
+        if sample is None:
+            raise ConfigError("initialisation=teacher of a binary network needs a sample of descriptors")
+        descriptors = torch.from_numpy(normalised(sample))
+        signs = (descriptors @ student.get_parameter("remap_local.0.W")).sign()
+        linear, norm = (teacher.get_submodule(f"remap_local.{n}") for n in range(2))
+        fitted = torch.linalg.lstsq(F.pad(signs, (0, 1), value=1.0), linear(descriptors)).solution
+        student.get_parameter("remap_local.1.weight").copy_(fitted[:-1].T)
+        student.get_parameter("remap_local.1.bias").copy_(fitted[-1])
+        student.get_submodule("remap_local.2").load_state_dict(norm.state_dict())
+        theirs = {name: value for name, value in theirs.items() if not name.startswith("remap_local.")}
+    student.load_state_dict(theirs, strict=False)
 
 
 def half_whitened(sample: AnyArray, dim: int, seed: int) -> tuple[FloatArray, FloatArray]:

@@ -55,7 +55,7 @@ class TripletLoader:
         The network converts them on its device, so what travels there is no larger than it has to be.
 
         Args:
-            triplets: (B, 3) rows of anchors, positives and negatives.
+            triplets: (B, 2 + N) rows of anchors, positives and N negatives.
             query_count: Descriptors of an anchor.
             gallery_count: Descriptors of a positive or a negative.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from ames_ray.training.network import in_pairs
+from ames_ray.training.network import by_anchor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ def token_mask(batch: TripletBatch, *, padding_counts: bool) -> Tensor:
     """
     query = batch.anchor_valid.repeat_interleave(2, 0)
     matching = query.new_ones(len(query), 1)
-    mask = torch.cat((matching, query, in_pairs(batch.others_valid)), 1)
+    mask = torch.cat((matching, query, by_anchor(batch.others_valid, len(batch))), 1)
     return torch.ones_like(mask) if padding_counts else mask
 
 

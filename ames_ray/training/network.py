@@ -1,4 +1,4 @@
-"""The network as training runs it: a step's triplets in, two pairs of each out."""
+"""The network as training runs it: a step's triplets in, the pairs of each out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TripletNetwork(nn.Module):
-    """AMES on triplets; an anchor is prepared once for both of its pairs.
+    """AMES on triplets; an anchor is prepared once for all of its pairs.
 
     A module of its own, because a wrapper for several workers or a compiler sees calls of `forward` alone.
 
@@ -38,7 +38,7 @@ class TripletNetwork(nn.Module):
         others_valid: Tensor,
         tokens: bool = False,
     ) -> AmesOutput:
-        """Compare anchors with their positives and negatives.
+        """Compare anchors with their positives and negatives, or with N negatives alone.
 
         Args:
             anchor: Fields of a `TripletBatch`, as are the next three.
@@ -54,7 +54,8 @@ class TripletNetwork(nn.Module):
         network = self.network
         query, gallery = self._project(anchor, anchor_valid), self._project(others, others_valid)
         left = network.image(query, anchor_valid)
-        right = network.image(in_pairs(network.stored(gallery)), in_pairs(others_valid))
+        anchors = len(anchor)
+        right = network.image(by_anchor(network.stored(gallery), anchors), by_anchor(others_valid, anchors))
         if tokens:
             return network.compare_tokens(left, right)
         nothing = gallery.new_empty(0)
@@ -68,6 +69,6 @@ class TripletNetwork(nn.Module):
             return self.network.project(descriptors)
 
 
-def in_pairs(others: Tensor) -> Tensor:
+def by_anchor(others: Tensor, anchors: int) -> Tensor:
     """(2B, …) all positives, then all negatives, to positive 0, negative 0, positive 1 and so on."""
-    return others.view(2, -1, *others.shape[1:]).transpose(0, 1).flatten(0, 1)
+    return others.view(-1, anchors, *others.shape[1:]).transpose(0, 1).flatten(0, 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from ames_ray.types import IntArray
+    from ames_ray.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,7 +18,7 @@ class StepPlan:
     Attributes:
         epoch: From 0.
         step: Within the epoch, from 0.
-        triplets: (B, 3) int64 rows of anchor, positive and negative.
+        triplets: (B, 2 + N) int64 rows of anchor, positive, and N negatives of which the step takes one.
         query_count: Descriptors of an anchor to read.
         gallery_count: Descriptors of a positive or negative to read.
         query_seen: How many of those the network in training sees, a prefix; a teacher sees all.
@@ -41,6 +41,11 @@ class StepPlan:
     def pairs(self) -> int:
         """Pairs of the step on all workers together."""
         return 2 * (self.whole or len(self.triplets))
+
+    def noise(self, count: int) -> FloatArray:
+        """(B, count) standard Gumbel noise, the same for an anchor whoever has its triplet."""
+        places = ((self.epoch, self.step, int(anchor)) for anchor in self.triplets[:, 0])
+        return np.stack([np.random.default_rng(place).gumbel(size=count) for place in places])
 
     def reading(self, count: int) -> StepPlan:
         """The plan with `count` descriptors of every image to read; what is seen stays."""

@@ -39,6 +39,7 @@ class NeighborTriplets:
         batch_size: Triplets of a step.
         seed: Decides permutations and draws.
         num_neighbors: Neighbours of an image that count, itself left out.
+        negatives: Drawn for each anchor; the published recipe draws one.
 
     Raises:
         DatasetError: Labels and neighbours are of different images, or there is no valid anchor.
@@ -53,6 +54,7 @@ class NeighborTriplets:
         batch_size: int = 100,
         seed: int = 0,
         num_neighbors: int = 300,
+        negatives: int = 1,
     ) -> None:
         if len(neighbors) != len(labels):
             raise DatasetError(
@@ -70,6 +72,7 @@ class NeighborTriplets:
         self._descriptor_counts = descriptor_counts
         self._batch_size = batch_size
         self._seed = seed
+        self._negatives = negatives
         self._order: tuple[int, IntArray] | None = None
 
     @property
@@ -88,10 +91,8 @@ class NeighborTriplets:
         anchors = self._permutation(epoch)[first : first + self._batch_size]
         query, gallery = self._descriptor_counts.draw(epoch * self.steps_per_epoch + step)
         random = np.random.default_rng((self._seed, 1, epoch, step))
-        triplets = np.stack(
-            [anchors, self._draw(anchors, True, random), self._draw(anchors, False, random)], axis=1
-        )
-        return StepPlan(epoch, step, triplets, query, gallery, query, gallery)
+        drawn = [self._draw(anchors, wanted, random) for wanted in (True, *[False] * self._negatives)]
+        return StepPlan(epoch, step, np.stack([anchors, *drawn], axis=1), query, gallery, query, gallery)
 
     def _permutation(self, epoch: int) -> IntArray:
         if self._order is None or self._order[0] != epoch:
@@ -119,6 +120,7 @@ def neighbors(given: SourceInput) -> NeighborTriplets:
         batch_size=given.batch_size,
         seed=given.seed,
         num_neighbors=given.num_neighbors,
+        negatives=given.negatives,
     )
 
 

@@ -1,6 +1,6 @@
 """The list of those who choose triplets.
 
-Another one is one file with such a function, and one line in `SOURCES`.
+Another one is one file with such a function, and one line in `SOURCES`; or a function on the PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class SourceInput:
         descriptor_counts: How many descriptors each step sees.
         batch_size: Triplets of a step.
         num_neighbors: Neighbours that count.
+        negatives: Negatives of each anchor, of which a step takes one.
         seed: Decides every draw.
     """
 
@@ -44,17 +45,23 @@ class SourceInput:
     descriptor_counts: DescriptorCounts
     batch_size: int
     num_neighbors: int
+    negatives: int
     seed: int
 
 
 def make_source(name: str, given: SourceInput) -> TripletSource:
-    """The source of a name.
+    """The source of a name of `SOURCES`, or of a `<module>:<function>` like theirs.
 
     Raises:
         ConfigError: There is no such source.
         DatasetError: The images do not give such triplets.
     """
-    if name not in SOURCES:
-        raise ConfigError(f"source={name}: there is no such source", f"known: {', '.join(SOURCES)}")
-    module, _, function = SOURCES[name].partition(":")
-    return cast("TripletSource", getattr(import_module(module), function)(given))
+    if name not in SOURCES and ":" not in name:
+        known = f"known: {', '.join(SOURCES)}, <module>:<function>"
+        raise ConfigError(f"source={name}: there is no such source", known)
+    module, _, function = SOURCES.get(name, name).partition(":")
+    try:
+        make = getattr(import_module(module), function)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ConfigError(f"source={name} cannot be imported: {error}", "is it on the PYTHONPATH?") from None
+    return cast("TripletSource", make(given))

@@ -72,7 +72,8 @@ class TrainStep:
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
         self._options = options
         self._group = group
-        self._network = _wrapped(self.model, options, group)
+        self._plain = TripletNetwork(self.model, keep_padding=options.padding_counts)
+        self._network = _wrapped(self._plain, options, group)
         self._teacher: TripletNetwork | None = None
         if teacher is not None:
             _check_teacher(teacher, model)
@@ -87,7 +88,7 @@ class TrainStep:
             batch: Its descriptors.
         """
         self.optimizer.zero_grad()
-        batch = batch.to(self._group.device)
+        batch = self._with_one_negative(plan, batch.to(self._group.device))
         tokens = self._tokens_of_all(plan, batch)
         rate = self.optimizer.param_groups[0]["lr"]
         sums = torch.zeros(3, dtype=torch.float64, device=self._group.device)
@@ -129,17 +130,31 @@ class TrainStep:
         marked = token_mask(seen, padding_counts=self._options.padding_counts).sum()
         return int(self._group.sum(marked * plan.counts).item()) * self.model.options.dim
 
+    def _with_one_negative(self, plan: StepPlan, batch: TripletBatch) -> TripletBatch:
+        """Keep of each anchor's negatives one, drawn with a probability in proportion to exp(logit).
+
+        The hardest alone would be too much for a network that knows nothing yet: it stays where it is. Drawn
+        so, they are any at first, and nearly always the hardest once the network tells them apart.
+        """
+        if batch.negatives == 1:
+            return batch
+        logits = []
+        for part in batch.prefix(plan.query_seen, plan.gallery_seen).parts(self._options.accumulate):
+            negatives, valid = part.others[len(part) :], part.others_valid[len(part) :]
+            with torch.no_grad(), self._arithmetic():
+                found: AmesOutput = self._plain(part.anchor, part.anchor_valid, negatives, valid)
+            logits.append(found.similarity.float().view(len(part), -1))
+        # The largest of logits with Gumbel noise is such a draw.
+        noise = torch.from_numpy(plan.noise(batch.negatives)).to(logits[0])
+        return batch.with_negative((torch.cat(logits) + noise).argmax(1))
+
     def _parts(self, batch: TripletBatch) -> list[tuple[TripletBatch, AbstractContextManager[None]]]:
         """Parts of the batch; workers exchange gradients in the last one."""
-        size, count = len(batch), self._options.accumulate
-        bounds = sorted({size * n // count for n in range(count + 1)})
-        quiet: list[AbstractContextManager[None]] = [nullcontext() for _ in bounds[1:]]
+        parts = batch.parts(self._options.accumulate)
+        quiet: list[AbstractContextManager[None]] = [nullcontext() for _ in parts]
         if isinstance(self._network, DistributedDataParallel):
-            quiet[:-1] = [self._network.no_sync() for _ in bounds[2:]]
-        return [
-            (batch.part(start, stop), exchange)
-            for start, stop, exchange in zip(bounds, bounds[1:], quiet, strict=False)
-        ]
+            quiet[:-1] = [self._network.no_sync() for _ in parts[1:]]
+        return list(zip(parts, quiet, strict=True))
 
     def _backward(self, plan: StepPlan, batch: TripletBatch, tokens: int) -> Tensor:
         """Add the gradient of some triplets; returns the sums of the losses and of correct pairs."""
@@ -173,8 +188,7 @@ class TrainStep:
         return torch.autocast(self._group.device.type, torch.bfloat16)
 
 
-def _wrapped(model: Ames, options: TrainOptions, group: Group) -> nn.Module:
-    network: nn.Module = TripletNetwork(model, keep_padding=options.padding_counts)
+def _wrapped(network: nn.Module, options: TrainOptions, group: Group) -> nn.Module:
     if options.compile:
         # Lengths change from step to step; marked so, they do not compile anew each time.
         network = cast("nn.Module", torch.compile(network, dynamic=True))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ames_ray.errors import DatasetError
-from ames_ray.model.mutual_reranker import mutual_ratios
 from ames_ray.training.plan import StepPlan
 from ames_ray.training.sampler import UNKNOWN
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from ames_ray.evaluation.scores import Shortlist
     from ames_ray.training.plan import DescriptorCounts
-    from ames_ray.training.prefixes import DescriptorSource
     from ames_ray.training.sources import SourceInput
     from ames_ray.types import BoolArray, IntArray
 
@@ -31,8 +29,6 @@ KINDS = {"original": False, "moderate": False, "hard": True, "pasted": True}
 _NAME = re.compile(
     rf"(?P<photo>(?:.+/)?(?P<slug>[^/]+))/(?P<kind>{'|'.join(KINDS)})\d+(?:-on-(?P<behind>.+))?\.\w+$"
 )
-_MATCH_RATIO = 0.8
-_MINED_DESCRIPTORS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,17 +94,15 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class ViewShares:
-    """How often what is drawn; docs/experiments.md says what harder defaults did.
+    """How often what is drawn.
 
     Attributes:
         hard_positive: Positives that are another hard view; the others are the photo or a moderate view.
         hard_negative: Negatives that look alike; the others are any.
-        tried: Look-alikes drawn for a hard negative, of which the one with most matches is taken.
     """
 
-    hard_positive: float = 0.0
+    hard_positive: float = 0.25
     hard_negative: float = 0.5
-    tried: int = 1
 
 
 class ViewTriplets:
@@ -118,11 +112,11 @@ class ViewTriplets:
         views: What the images are views of.
         alike: (rows, N) int64 the negatives that look most alike, nearest first; -1 fills up.
             Rows of images that are no hard views are not looked at.
-        matches: (rows, N) how many local descriptors match, or none: then a hard negative is any of `alike`.
         descriptor_counts: How many descriptors each step sees.
         batch_size: Triplets of a step.
         seed: Decides permutations and draws.
         shares: How often what is drawn.
+        negatives: Drawn for each anchor.
 
     Raises:
         DatasetError: No hard view has a positive and a negative.
@@ -132,23 +126,23 @@ class ViewTriplets:
         self,
         views: Views,
         alike: IntArray,
-        matches: IntArray | None,
         descriptor_counts: DescriptorCounts,
         *,
         batch_size: int = 24,
         seed: int = 0,
         shares: ViewShares = ViewShares(),
+        negatives: int = 1,
     ) -> None:
         self._views = views
         self._alike = alike
-        self._matches = np.zeros(alike.shape, np.int64) if matches is None else matches
         self._descriptor_counts = descriptor_counts
         self._batch_size = batch_size
         self._seed = seed
         self._shares = shares
+        self._count = negatives
         easy = np.isin(views.photo, views.photo[views.usable & ~views.hard])
         hard = np.flatnonzero(views.usable & views.hard & easy)
-        self._anchors = np.array([row for row in hard if views.negatives(row).any()], np.int64)
+        self._anchors = np.array([row for row in hard.tolist() if views.negatives(row).any()], np.int64)
         if not len(self._anchors):
             raise DatasetError(
                 f"none of {len(views.photo)} images is a hard view with its photo and other photos beside it",
@@ -172,7 +166,7 @@ class ViewTriplets:
         query, gallery = self._descriptor_counts.draw(epoch * self.steps_per_epoch + step)
         random = np.random.default_rng((self._seed, 1, epoch, step))
         rows = [
-            (anchor, self._positive(anchor, random), self._negative(anchor, random)) for anchor in anchors
+            (anchor, self._positive(anchor, random), *self._negatives(anchor, random)) for anchor in anchors
         ]
         return StepPlan(epoch, step, np.array(rows, np.int64), query, gallery, query, gallery)
 
@@ -184,12 +178,11 @@ class ViewTriplets:
         wants_hard = random.random() < self._shares.hard_positive and len(hard)
         return int(random.choice(hard if wants_hard else np.flatnonzero(same & ~views.hard)))
 
-    def _negative(self, anchor: int, random: np.random.Generator) -> int:
-        alike = np.flatnonzero(self._alike[anchor] >= 0)
-        if random.random() < self._shares.hard_negative and len(alike):
-            drawn = random.permutation(alike)[: self._shares.tried]
-            return int(self._alike[anchor, drawn[np.argmax(self._matches[anchor, drawn])]])
-        return int(random.choice(np.flatnonzero(self._views.negatives(anchor))))
+    def _negatives(self, anchor: int, random: np.random.Generator) -> list[int]:
+        alike = self._alike[anchor][self._alike[anchor] >= 0]
+        everything = np.flatnonzero(self._views.negatives(anchor))
+        wants_alike = (random.random(self._count) < self._shares.hard_negative) & (len(alike) > 0)
+        return [int(random.choice(alike if near else everything)) for near in wants_alike]
 
 
 def look_alikes(neighbors: Shortlist, views: Views, count: int) -> IntArray:
@@ -204,7 +197,7 @@ def look_alikes(neighbors: Shortlist, views: Views, count: int) -> IntArray:
             "make the neighbours from the training store: query and gallery are the same store",
         )
     found = np.full((len(neighbors), count), -1, np.int64)
-    for row in np.flatnonzero(views.hard):
+    for row in np.flatnonzero(views.hard).tolist():
         listed = neighbors.rows[row]
         listed = listed[listed >= 0]
         others = listed[views.negatives(row)[listed]][:count]
@@ -212,42 +205,15 @@ def look_alikes(neighbors: Shortlist, views: Views, count: int) -> IntArray:
     return found
 
 
-def count_matches(source: DescriptorSource, alike: IntArray) -> IntArray:
-    """How many of the strongest 100 descriptors of an image match those of its look-alikes.
-
-    A match is a mutual nearest neighbour that passes the ratio test at 0.8.
-
-    Args:
-        source: Where the descriptors are.
-        alike: (rows, N) int64, -1 where there is none.
-
-    Returns:
-        (rows, N) int64, 0 where there is none.
-    """
-    everything = source.read(np.arange(len(source)), min(_MINED_DESCRIPTORS, source.topk))
-    descriptors, valid = everything.descriptors, everything.valid
-    found = np.zeros(alike.shape, np.int64)
-    for row in np.flatnonzero((alike >= 0).any(1)):
-        held = alike[row] >= 0
-        others = alike[row, held]
-        own = descriptors[row][valid[row]].astype(np.float32)
-        ratios = mutual_ratios(own, descriptors[others].astype(np.float32), valid[others])
-        found[row, held] = (ratios < _MATCH_RATIO).sum(1)
-    return found
-
-
 def views(given: SourceInput) -> ViewTriplets:
-    """The source of the name `views`; where several look-alikes are tried, counting matches takes minutes."""
+    """The source of the name `views`."""
     names = (record.image_id for record in given.gallery.records())
     read = Views.from_names(names, given.labels, given.gallery.ok)
-    alike = look_alikes(given.neighbors, read, given.num_neighbors)
-    shares = ViewShares()
     return ViewTriplets(
         read,
-        alike,
-        count_matches(given.gallery, alike) if shares.tried > 1 else None,
+        look_alikes(given.neighbors, read, given.num_neighbors),
         given.descriptor_counts,
         batch_size=given.batch_size,
         seed=given.seed,
-        shares=shares,
+        negatives=given.negatives,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from ames_ray.errors import ConfigError
 from ames_ray.model.options import AmesOptions
 from ames_ray.training.initialise import half_whitened, new_model
+from ames_ray.training.itq_fit import fit_itq
 from ames_ray.types import FloatArray
 
 OPTIONS = AmesOptions(24, dim=16, heads=2, blocks=3, feedforward=32)
@@ -79,6 +82,31 @@ def test_a_binary_network_starts_from_its_rotation() -> None:
     assert torch.equal(model.get_parameter("remap_local.1.weight"), torch.eye(16))
 
 
+def test_a_student_starts_as_its_teacher_behind_the_signs() -> None:
+    sample = descriptors()
+    teacher = new_model(OPTIONS, 3, "identity", sample=sample)
+    rotation = torch.from_numpy(fit_itq(sample, 16, mean="excluded").rotation)
+    student = new_model(BINARY, 4, "teacher", rotation=rotation, sample=sample, teacher=teacher)
+    theirs, ours = teacher.state_dict(), student.state_dict()
+    assert torch.equal(ours["remap_local.0.W"], rotation)
+    blocks = {name for name in theirs if not name.startswith("remap_local.")}
+    assert len(blocks) > 50
+    assert all(torch.equal(theirs[name], ours[name]) for name in blocks)
+    # The linear map is the best that there is: what it leaves is at right angles to all signs.
+    signs = np.sign(sample @ rotation.numpy())
+    wanted = sample @ theirs["remap_local.0.weight"].numpy().T + theirs["remap_local.0.bias"].numpy()
+    left = wanted - signs @ ours["remap_local.1.weight"].numpy().T - ours["remap_local.1.bias"].numpy()
+    np.testing.assert_allclose(signs.T @ left / len(sample), 0, atol=1e-3)
+    np.testing.assert_allclose(left.mean(0), 0, atol=1e-3)
+    assert (left**2).sum() < 0.5 * ((wanted - wanted.mean(0)) ** 2).sum()
+
+
+def test_a_student_of_the_same_kind_starts_as_a_copy() -> None:
+    teacher = new_model(OPTIONS, 3)
+    student = new_model(OPTIONS, 4, "teacher", teacher=teacher)
+    assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), student.parameters(), strict=True))
+
+
 def test_the_rest_is_the_published_draw() -> None:
     published, identity = new_model(OPTIONS, 5), new_model(OPTIONS, 5, "identity", sample=descriptors())
     changed = {
@@ -109,5 +137,9 @@ def test_a_seed_decides_everything_and_leaves_torchs_own_alone() -> None:
 def test_wrong_combinations_are_refused() -> None:
     with pytest.raises(ConfigError, match="needs a sample"):
         new_model(OPTIONS, 0, "identity")
+    with pytest.raises(ConfigError, match="needs a teacher"):
+        new_model(OPTIONS, 0, "teacher")
+    with pytest.raises(ConfigError, match="same dim="):
+        new_model(OPTIONS, 0, "teacher", teacher=new_model(replace(OPTIONS, blocks=2), 0))
     with pytest.raises(ConfigError, match="starts a binary network"):
         new_model(OPTIONS, 0, rotation=torch.zeros(24, 16))

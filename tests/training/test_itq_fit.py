@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ames_ray.errors import StoreError
 from ames_ray.training import itq_fit, pca
 from ames_ray.training.itq_fit import fit_itq, random_rotation
-from ames_ray.training.pca import pca_basis
+from ames_ray.training.pca import Mean, pca_basis
 from ames_ray.types import AnyArray, FloatArray
 
 
@@ -44,7 +44,8 @@ def test_without_the_mean_pca_is_the_svd_of_what_is_left() -> None:
     values = unit(sample)
     middle = values.mean(axis=0) / np.linalg.norm(values.mean(axis=0))
     left = values - values.mean(axis=0)
-    for mean, rest in (("subtracted", left), ("excluded", left - np.outer(left @ middle, middle))):
+    rests: dict[Mean, AnyArray] = {"subtracted": left, "excluded": left - np.outer(left @ middle, middle)}
+    for mean, rest in rests.items():
         basis, variances = pca_basis(sample, 7, mean=mean)
         _, singular, right = np.linalg.svd(rest, full_matrices=False)
         np.testing.assert_allclose(np.abs((basis * right[:7].T).sum(axis=0)), 1, atol=1e-4)

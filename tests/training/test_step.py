@@ -162,9 +162,78 @@ def shares(plan: StepPlan, batch: TripletBatch, world: int) -> list[tuple[StepPl
     found = []
     for rank in range(world):
         share = replace(plan, triplets=numbers[:, None].repeat(3, 1)).share(rank, world)
-        first, last = int(share.triplets[0, 0]), int(share.triplets[-1, 0])
-        found.append((share, batch.part(first, last + 1)))
+        rows = torch.from_numpy(share.triplets[:, 0].copy())
+        others = torch.cat((rows, len(batch) + rows))
+        anchor, valid = batch.anchor[rows], batch.anchor_valid[rows]
+        found.append((share, TripletBatch(anchor, valid, batch.others[others], batch.others_valid[others])))
     return found
+
+
+def among(batch: TripletBatch, others: TripletBatch, order: list[int]) -> TripletBatch:
+    """The negatives of several batches for the anchors of the first, in some order."""
+    size = len(batch)
+    held = [(b.others[size:], b.others_valid[size:]) for b in (batch, others)]
+    return replace(
+        batch,
+        others=torch.cat((batch.others[:size], *(held[n][0] for n in order))),
+        others_valid=torch.cat((batch.others_valid[:size], *(held[n][1] for n in order))),
+    )
+
+
+def rolled(batch: TripletBatch) -> TripletBatch:
+    """The same with the next anchor's negative."""
+    size = len(batch)
+    others, valid = batch.others.clone(), batch.others_valid.clone()
+    others[size:], valid[size:] = others[size:].roll(1, 0), valid[size:].roll(1, 0)
+    return replace(batch, others=others, others_valid=valid)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], [1, 0, 1]])
+def test_of_several_negatives_the_step_takes_the_one_with_the_highest_noisy_logit(
+    order: list[int], accumulate: int
+) -> None:
+    plan, batch = golden_batch()
+    both = (batch, rolled(batch))
+    step = golden_step(False, TrainOptions(accumulate=accumulate))
+    with torch.no_grad():
+        seen = [fields(b.prefix(plan.query_seen, plan.gallery_seen)) for b in both]
+        logits = torch.stack([step.model(*pairs)[1::2] for pairs in seen], 1)[:, order]
+    wins = torch.tensor(order)[(logits + torch.from_numpy(plan.noise(len(order)))).argmax(1)]
+    assert 0 < wins.sum() < len(batch)
+    chosen = replace(
+        batch,
+        others=torch.where(pick(wins)[:, None, None], both[1].others, batch.others),
+        others_valid=torch.where(pick(wins)[:, None], both[1].others_valid, batch.others_valid),
+    )
+    wanted = golden_step(False)(plan, chosen)
+    found = step(plan, among(*both, order))
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
+    assert found.gradient_norm == pytest.approx(wanted.gradient_norm, rel=1e-4)
+
+
+def test_noise_makes_a_draw_in_proportion_to_the_exponential() -> None:
+    rows = np.arange(20_000)[:, None].repeat(3, 1)
+    plan = StepPlan(2, 5, rows, 4, 4, 4, 4)
+    logits = np.array([0.0, 1.0, 2.0])
+    shares = np.bincount((logits + plan.noise(3)).argmax(1)) / len(rows)
+    np.testing.assert_allclose(shares, np.exp(logits) / np.exp(logits).sum(), atol=0.01)
+    parts = [plan.share(rank, 3).noise(3) for rank in range(3)]
+    np.testing.assert_array_equal(np.concatenate(parts), plan.noise(3))
+    assert not np.array_equal(replace(plan, step=6).noise(3), plan.noise(3))
+
+
+def fields(batch: TripletBatch) -> tuple[torch.Tensor, ...]:
+    """Plain pairs: positive 0, negative 0, positive 1 …"""
+    size = len(batch)
+    rows = torch.arange(2 * size).view(2, size).T.flatten()
+    twice = torch.arange(size).repeat_interleave(2)
+    return batch.anchor[twice], batch.others[rows], ~batch.anchor_valid[twice], ~batch.others_valid[rows]
+
+
+def pick(wins: torch.Tensor) -> torch.Tensor:
+    """Which of `others` are to be replaced: no positive."""
+    return torch.cat((torch.zeros_like(wins), wins)).bool()
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])

@@ -14,8 +14,8 @@ from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.training.plan import DescriptorCounts
 from ames_ray.training.sampler import UNKNOWN, label_numbers
 from ames_ray.training.sources import SourceInput, make_source
-from ames_ray.training.view_triplets import Views, ViewShares, ViewTriplets, count_matches, look_alikes
-from ames_ray.types import BoolArray, FeatureBatch, FloatArray, IntArray
+from ames_ray.training.view_triplets import Views, ViewShares, ViewTriplets, look_alikes
+from ames_ray.types import IntArray
 from tests.extract_here import extract_here
 
 PHOTOS, EACH = 6, 9
@@ -46,9 +46,9 @@ def ring(count: int = 53) -> Shortlist:
     )
 
 
-def source(seed: int = 0, matches: IntArray | None = None, shares: ViewShares | None = None) -> ViewTriplets:
-    alike = look_alikes(ring(), VIEWS, NEAR)
-    return ViewTriplets(VIEWS, alike, matches, COUNTS, batch_size=7, seed=seed, shares=shares or ViewShares())
+def source(seed: int = 0, shares: ViewShares | None = None, negatives: int = 1) -> ViewTriplets:
+    alike, shares = look_alikes(ring(), VIEWS, NEAR), shares or ViewShares()
+    return ViewTriplets(VIEWS, alike, COUNTS, batch_size=7, seed=seed, shares=shares, negatives=negatives)
 
 
 def all_triplets(made: ViewTriplets, epochs: int = 1) -> IntArray:
@@ -101,7 +101,7 @@ def test_negatives_are_as_galleries_are_and_never_what_the_anchor_is_pasted_on()
 
 
 def test_shares_are_kept() -> None:
-    anchor, positive, negative = all_triplets(source(shares=ViewShares(0.25, 0.75, 4)), 40).T
+    anchor, positive, negative = all_triplets(source(shares=ViewShares(0.25, 0.75)), 40).T
     assert VIEWS.hard[positive].mean() == pytest.approx(0.25, abs=0.03)
     alike = look_alikes(ring(), VIEWS, NEAR)
     near = (alike[anchor] == negative[:, None]).any(1)
@@ -118,15 +118,14 @@ def test_all_or_nothing_shares() -> None:
     assert not VIEWS.hard[easy].any()
 
 
-def test_of_the_tried_look_alikes_the_one_with_most_matches_is_taken() -> None:
+def test_each_of_several_negatives_is_drawn_for_itself() -> None:
+    drawn = all_triplets(source(shares=ViewShares(hard_negative=0.5), negatives=3), 20)
+    assert drawn.shape[1] == 5
     alike = look_alikes(ring(), VIEWS, NEAR)
-    matches = np.tile(np.arange(NEAR), (len(NAMES), 1))
-    most = all_triplets(source(matches=matches, shares=ViewShares(hard_negative=1.0, tried=NEAR)))
-    assert (most[:, 2] == alike[most[:, 0], NEAR - 1]).all()
-    drawn = all_triplets(source(matches=matches, shares=ViewShares(hard_negative=1.0, tried=3)), 30)
-    place = (alike[drawn[:, 0]] == drawn[:, 2:]).argmax(1)
-    # The largest of 3 draws out of 0 … 5 without putting back: mean 3 · 7 / 4 - 1.
-    assert place.mean() == pytest.approx(4.25, abs=0.15)
+    for negative in drawn[:, 2:].T:
+        assert all(VIEWS.negatives(row)[other] for row, other in zip(drawn[:, 0], negative, strict=True))
+        assert 0.5 < (alike[drawn[:, 0]] == negative[:, None]).any(1).mean() < 0.9
+    assert 0 < (drawn[:, 2] == drawn[:, 3]).mean() < 0.5
 
 
 def test_a_plan_depends_on_its_position_and_the_seed_alone() -> None:
@@ -170,7 +169,7 @@ def test_without_hard_views_or_other_photos_there_are_no_triplets() -> None:
     for names in (["a/hard01.jpg", "a/original00.jpg"], ["a/original00.jpg", "b/original00.jpg"]):
         views = Views.from_names(names, np.arange(2) * (names[0][0] != names[1][0]), ALL[:2])
         with pytest.raises(DatasetError, match="hard view"):
-            ViewTriplets(views, np.full((2, 1), -1), None, COUNTS)
+            ViewTriplets(views, np.full((2, 1), -1), COUNTS)
 
 
 def test_images_without_descriptors_take_no_part() -> None:
@@ -179,39 +178,10 @@ def test_images_without_descriptors_take_no_part() -> None:
     usable = ~np.isin(np.arange(len(NAMES)), lost)
     views = Views.from_names(NAMES, LABELS, usable)
     alike = np.where(np.isin(look_alikes(ring(), views, NEAR), lost), -1, look_alikes(ring(), views, NEAR))
-    triplets = all_triplets(ViewTriplets(views, alike, None, COUNTS), 10)
+    triplets = all_triplets(ViewTriplets(views, alike, COUNTS), 10)
     assert usable[triplets].all()
     assert not (views.photo[triplets[:, 0]] == 3).any()
     assert set(triplets[:, 0]) == set(np.flatnonzero(views.hard & usable & (views.photo != 3)))
-
-
-class Descriptors:
-    """Images whose descriptors are directions; some are shared between images."""
-
-    uri = "memory"
-    topk = 20
-
-    def __init__(self, descriptors: FloatArray, valid: BoolArray) -> None:
-        self._descriptors, self._valid = descriptors, valid
-
-    def __len__(self) -> int:
-        return len(self._descriptors)
-
-    def read(self, rows: IntArray, count: int) -> FeatureBatch:
-        return FeatureBatch(rows, self._descriptors[rows, :count], self._valid[rows, :count])
-
-
-def test_matches_count_what_two_images_share() -> None:
-    random = np.random.default_rng(0)
-    descriptors = random.standard_normal((4, 20, 64)).astype(np.float32)
-    descriptors[1, :7] = descriptors[0, :7]
-    descriptors[2, :15] = descriptors[0, :15]
-    descriptors /= np.linalg.norm(descriptors, axis=2, keepdims=True)
-    valid = np.ones((4, 20), np.bool_)
-    valid[2, 11:] = False
-    alike = np.array([[1, 2, 3, -1], [-1] * 4, [-1] * 4, [0, -1, -1, -1]])
-    found = count_matches(Descriptors(descriptors, valid), alike)
-    assert found.tolist() == [[7, 11, 0, 0], [0] * 4, [0] * 4, [0] * 4]
 
 
 def test_made_by_name_from_a_store(tmp_path: Path) -> None:
@@ -229,8 +199,8 @@ def test_made_by_name_from_a_store(tmp_path: Path) -> None:
     gallery = Gallery.open([f"{tmp_path}/store"])
     neighbors = find_neighbors(gallery.stores[0], gallery, "global", 30, exclude_self=True)
     labels = label_numbers([record.label for record in gallery.records()])
-    made = make_source("views", SourceInput(gallery, labels, neighbors, COUNTS, 8, 10, 0))
+    made = make_source("views", SourceInput(gallery, labels, neighbors, COUNTS, 8, 10, 2, 0))
     triplets = made.plan(0, 0).triplets
-    assert triplets.shape == (8, 3)
+    assert triplets.shape == (8, 4)
     assert (labels[triplets[:, 0]] == labels[triplets[:, 1]]).all()
-    assert (labels[triplets[:, 0]] != labels[triplets[:, 2]]).all()
+    assert (labels[triplets[:, :1]] != labels[triplets[:, 2:]]).all()
