@@ -10,7 +10,8 @@ from ames_ray.files import Storage
 from ames_ray.report.page import PageText, search_page
 from ames_ray.samples.mini_photos import read_table
 from ames_ray.search.comparison import default_comparison
-from ames_ray.search.queries import build_query_extractor, describe, read_options
+from ames_ray.search.photos import PhotoSearch
+from ames_ray.search.queries import build_query_extractor
 from ames_ray.search.searcher import Searcher, SearchOptions
 from ames_ray.store.reader import Store
 from ames_ray.types import ImageRecord
@@ -74,17 +75,15 @@ def search_samples(photos: Path, store_uri: str, page: Path) -> list[SearchResul
     """
     store = Store.open(store_uri)
     queries = present_queries(photos)
-    extractor, reading = build_query_extractor(store, "cpu"), read_options(store)
     records = [ImageRecord(0, q.photo, str(photos / q.photo), "query", q.box) for q in queries]
     whole = {query.photo for query in queries if query.box is None}
     hidden = [record.row for record in store.manifest if record.image_id in whole]
     comparison = default_comparison()
-    found = Searcher(store, comparison, _OPTIONS, hidden)(
-        [describe(record, extractor, reading) for record in records]
-    )
+    searcher = Searcher(store, comparison, _OPTIONS, hidden)
+    search = PhotoSearch(store, searcher, build_query_extractor(store, "cpu"))
     landmarks = _landmarks()
-    results = [_judged(result, landmarks) for result in found]
-    text = _text(comparison, int(store.ok.sum()) - len(hidden))
+    results = [_judged(result, landmarks) for result in search(records)]
+    text = _text(comparison, store.searchable - len(hidden))
     Storage.at(page.parent).publish(page.name, search_page(results, text))
     return results
 

@@ -11,14 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from ames_ray.cli.device import local_device
+from ames_ray.config.photo_search import open_search
 from ames_ray.errors import FailedRowsError
 from ames_ray.files import Storage
 from ames_ray.images.reasons import EXPLANATIONS
 from ames_ray.report.page import PageText, search_page
-from ames_ray.search.comparison import choose_comparison
-from ames_ray.search.queries import build_query_extractor, describe, find_queries, read_options
+from ames_ray.search.queries import find_queries
 from ames_ray.search.results import printable
-from ames_ray.search.searcher import Searcher, SearchOptions
 from ames_ray.store.reader import Store
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from ames_ray.config.search import SearchConfig
     from ames_ray.search.comparison import Comparison
     from ames_ray.search.results import Hit, SearchResult
-    from ames_ray.types import ImageFeatures
 
 PAGE, LINES = "index.html", "results.jsonl"
 _SHOWN_QUERIES, _SHOWN_HITS = 5, 10
@@ -36,12 +34,9 @@ _SHOWN_QUERIES, _SHOWN_HITS = 5, 10
 def search(config: SearchConfig) -> None:
     """Search with one photo or a folder of them; exit code 3 where a photo could not be used."""
     store = Store.open(config.store)
-    device = local_device(config.device)
-    comparison = choose_comparison(
-        config.model, config.reranker, device, config.precision, config.ensemble_settings
-    )
-    options = SearchOptions(**config.budgets)
-    results = _judged(config, Searcher(store, comparison, options)(_described(config, store, device)))
+    photos = find_queries(config.query, config.bbox)
+    found = open_search(config, store, local_device(config.device))
+    results, comparison = _judged(config, found(photos)), found.searcher.comparison
     text = _text(config, store, comparison)
     output = Storage.at(config.output)
     lines = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for r in results for line in r.lines())
@@ -50,13 +45,6 @@ def search(config: SearchConfig) -> None:
     _show(results, comparison)
     print(f"written: {output.address(PAGE)} and {LINES}")  # noqa: T201
     _refuse_failed(results)
-
-
-def _described(config: SearchConfig, store: Store, device: str) -> list[ImageFeatures]:
-    records = find_queries(config.query, config.bbox)
-    extractor = build_query_extractor(store, device, config.weights, config.detector)
-    reading = read_options(store)
-    return [describe(record, extractor, reading) for record in records]
 
 
 def _judged(config: SearchConfig, results: list[SearchResult]) -> list[SearchResult]:

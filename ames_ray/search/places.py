@@ -1,8 +1,9 @@
-"""Where the local features of some rows lie in their pictures."""
+"""Pictures that are compared: their descriptors, and where these lie."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 from ames_ray.store.shards import open_shard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ames_ray.store.reader import Store
-    from ames_ray.types import FloatArray, IntArray
+    from ames_ray.types import FeatureBatch, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,22 +32,40 @@ class Places:
     height: int
 
 
-def find_places(store: Store, rows: IntArray) -> dict[int, Places]:
-    """The places of some rows, by row.
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Some pictures.
+
+    Attributes:
+        batch: Their descriptors.
+        find: Finds where these lie, in the order of the batch; it is asked once, if at all.
+    """
+
+    batch: FeatureBatch
+    find: Callable[[], list[Places]]
+
+    def __len__(self) -> int:
+        return len(self.batch.rows)
+
+    @cached_property
+    def places(self) -> list[Places]:
+        """Where the descriptors of each picture lie."""
+        return self.find()
+
+
+def find_places(store: Store, rows: IntArray) -> list[Places]:
+    """The places of some rows, in their order.
 
     Raises:
         StoreError: A shard is missing or damaged.
     """
     found: dict[int, Places] = {}
-    for shard in np.unique(rows // store.meta.shard_rows):
-        wanted = set(rows[rows // store.meta.shard_rows == shard].tolist())
-        with open_shard(store.storage, store.meta, int(shard)) as file:
-            for block in file.blocks():
-                for index, row in enumerate(block.arrays["row"].tolist()):
-                    if row in wanted:
-                        found[row] = Places(
-                            block.arrays["locations"][index].copy(),
-                            int(block.arrays["width"][index]),
-                            int(block.arrays["height"][index]),
-                        )
-    return found
+    shards = rows // store.meta.shard_rows
+    for shard in np.unique(shards).tolist():
+        start, _ = store.meta.shard_range(shard)
+        with open_shard(store.storage, store.meta, shard) as file:
+            xy, width, height = (file.column(name) for name in ("locations", "width", "height"))
+        for row in rows[shards == shard].tolist():
+            at = row - start
+            found[row] = Places(xy[at].copy(), int(width[at]), int(height[at]))
+    return [found[row] for row in rows.tolist()]

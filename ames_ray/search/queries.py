@@ -11,18 +11,23 @@ from ames_ray.datasets.paths import is_picture
 from ames_ray.datasets.registry import DatasetOptions, build_manifest
 from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor
 from ames_ray.errors import ConfigError, StoreError
+from ames_ray.extraction.projecting import ProjectingExtractor
 from ames_ray.extraction.shard import ReadOptions, prepare
 from ames_ray.files import is_remote
+from ames_ray.model.projection import PROJECTED_FROM, PROJECTION
 from ames_ray.store.meta import JOB
 from ames_ray.types import ImageFeatures, ImageRecord
 
 if TYPE_CHECKING:
     from ames_ray.descriptors.extractor import Extractor
+    from ames_ray.model.reranker import Reranker
     from ames_ray.store.reader import Store
     from ames_ray.types import Box
 
 _OF_THE_QUERY = {"read", "crop", "location_convention"}
 """Settings that a query does not share with the gallery, or that change no descriptor."""
+_OF_THE_PROJECTION = frozenset({PROJECTION, PROJECTED_FROM, "dim"})
+"""Settings that a projected store does not share with the raw one that it was made from."""
 
 
 def find_queries(query: str, bbox: Box | None = None) -> list[ImageRecord]:
@@ -46,15 +51,23 @@ def find_queries(query: str, bbox: Box | None = None) -> list[ImageRecord]:
 
 
 def build_query_extractor(
-    store: Store, device: str, weights: str | None = None, detector: str | None = None
+    store: Store,
+    device: str,
+    weights: str | None = None,
+    detector: str | None = None,
+    reranker: Reranker | None = None,
 ) -> Extractor:
     """The extractor that made a store, with the settings that the store recorded.
+
+    For a projected store it projects as well. Without the model it does not, and then its local descriptors
+    cannot be compared with the store's; the global ones can.
 
     Args:
         store: The gallery.
         device: Torch name of the device.
         weights: Weights of the backbone; none for those that the store was made with, where they lay.
         detector: Its detector, likewise.
+        reranker: The model that projected the store, where one did.
 
     Raises:
         StoreError: The store does not say how it was made, or these weights are not those that made it.
@@ -75,8 +88,15 @@ def build_query_extractor(
         min_side=settings.get("min_side", 1),
         precision=settings.get("precision", "float32"),
     )
-    extractor = build_extractor(options, device)
-    _require_alike(store, extractor)
+    extractor: Extractor = build_extractor(options, device)
+    codec = settings.get(PROJECTED_FROM)
+    if codec is None:
+        _require_alike(store, extractor)
+    elif reranker is None:
+        _require_alike(store, extractor, _OF_THE_PROJECTION)
+    else:
+        extractor = ProjectingExtractor(extractor, reranker, codec)
+        _require_alike(store, extractor)
     return extractor
 
 
@@ -99,12 +119,12 @@ def _job(store: Store) -> dict[str, Any]:
     return made
 
 
-def _require_alike(store: Store, extractor: Extractor) -> None:
+def _require_alike(store: Store, extractor: Extractor, ignored: frozenset[str] = frozenset()) -> None:
     here = json.loads(json.dumps({**extractor.spec.settings, "dim": extractor.spec.dim}))
     there = {**store.meta.settings, "dim": store.meta.dim}
     lines = [
         f"{key} is {there.get(key, 'not set')} in the store and {here.get(key, 'not set')} here"
-        for key in sorted((here.keys() | there.keys()) - _OF_THE_QUERY)
+        for key in sorted((here.keys() | there.keys()) - _OF_THE_QUERY - ignored)
         if here.get(key) != there.get(key)
     ]
     if lines:

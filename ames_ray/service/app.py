@@ -124,8 +124,15 @@ def _add_thumbnails(app: FastAPI, engine: SearchEngine) -> None:
 
 
 def _add_health(app: FastAPI, engine: SearchEngine) -> None:
+    @app.get("/health", summary="What is being served")
+    async def tell() -> Health:
+        return await asyncio.to_thread(_health, engine)
+
+
+def _health(engine: SearchEngine) -> Health:
+    engine.refresh()
     config, comparison, store = engine.config, engine.comparison, engine.store
-    health = Health(
+    return Health(
         version=ames_ray.__version__,
         images=store.searchable,
         rows=store.meta.rows,
@@ -138,10 +145,6 @@ def _add_health(app: FastAPI, engine: SearchEngine) -> None:
         max_upload_mb=config.max_upload_mb,
         max_pixels=engine.max_pixels,
     )
-
-    @app.get("/health", summary="What is being served")
-    async def tell() -> Health:
-        return health
 
 
 def _add_page(app: FastAPI) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import replace
 from threading import Lock
@@ -10,21 +11,23 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ames_ray.errors import ImageError
+from ames_ray.config.photo_search import open_search
+from ames_ray.errors import AmesError, ImageError
 from ames_ray.images import reasons
 from ames_ray.images.read import decode, read_bytes
 from ames_ray.report.pictures import shrunk
-from ames_ray.search.comparison import choose_comparison
-from ames_ray.search.queries import build_query_extractor, read_options
-from ames_ray.search.searcher import Searcher, SearchOptions
+from ames_ray.store.content import read_content
 from ames_ray.store.reader import Store
 from ames_ray.types import ImageRecord
 
 if TYPE_CHECKING:
     from ames_ray.config.serve import ServeConfig
-    from ames_ray.descriptors.extractor import Extractor
+    from ames_ray.search.comparison import Comparison
+    from ames_ray.search.photos import PhotoSearch
     from ames_ray.search.results import SearchResult
     from ames_ray.types import Box, ImageFeatures
+
+logger = logging.getLogger(__name__)
 
 _EDGE = 360
 _QUALITY = 72
@@ -33,7 +36,7 @@ _KEPT_THUMBNAILS = 2_000
 
 
 class SearchEngine:
-    """Searches one store. Searches must come one at a time; `thumbnail` may be called beside them.
+    """Searches one store. Searches must come one at a time; everything else may be called beside them.
 
     Args:
         config: What to search, and how.
@@ -45,26 +48,47 @@ class SearchEngine:
     """
 
     def __init__(self, config: ServeConfig, device: str) -> None:
-        store = Store.open(config.store)
         self.config = config
-        self.store = store
-        self.comparison = choose_comparison(
-            config.model, config.reranker, device, config.precision, config.ensemble_settings
-        )
-        self.comparison.check(store)
-        self._options = SearchOptions(**config.budgets)
-        self._searcher = Searcher(store, self.comparison, self._options)
-        self._extractor: Extractor = build_query_extractor(store, device, config.weights, config.detector)
-        reading = read_options(store)
-        self._reading = replace(reading, max_pixels=min(config.max_pixels, reading.max_pixels))
+        self._device = device
         self._thumbnails: OrderedDict[int, bytes] = OrderedDict()
-        self._lock = Lock()
+        self._lock, self._opening = Lock(), Lock()
+        # Looked at before the store is opened: what changes in between is seen next time.
+        self._content = read_content(config.store)
+        self._photos = self._open()
         self._warm_up()
+
+    @property
+    def store(self) -> Store:
+        """The store as it was opened last."""
+        return self._photos.store
+
+    @property
+    def comparison(self) -> Comparison:
+        """What re-ranks."""
+        return self._photos.searcher.comparison
 
     @property
     def max_pixels(self) -> int:
         """Largest photo that is taken."""
-        return self._reading.max_pixels
+        return min(self.config.max_pixels, self._photos.reading.max_pixels)
+
+    def refresh(self) -> None:
+        """Open the store again if it holds other photos than it did.
+
+        One that is being written, or that cannot be searched with these settings any more, stays as it was.
+        """
+        with self._opening:
+            content = read_content(self.config.store)
+            if content in {None, self._content}:
+                return
+            self._content = content
+            try:
+                self._photos = self._open()
+            except AmesError as error:
+                logger.warning("%s changed, and is served as it was: %s", self.config.store, error)
+                return
+        with self._lock:
+            self._thumbnails.clear()
 
     def search(
         self,
@@ -84,13 +108,14 @@ class SearchEngine:
         Raises:
             ImageError: The photo cannot be used.
         """
-        usual = self._options
+        self.refresh()
+        usual = self._photos.searcher.options
         options = replace(
             usual,
             num_results=usual.num_results if num_results is None else num_results,
             num_rerank=usual.num_rerank if num_rerank is None else num_rerank,
         )
-        return self._searcher([self._describe(data, bbox)], options)[0]
+        return self._photos.searcher([self._describe(data, bbox)], options)[0]
 
     def thumbnail(self, row: int) -> bytes:
         """A small WebP of the image of a row.
@@ -98,22 +123,33 @@ class SearchEngine:
         Raises:
             ImageError: There is no such row, or its file cannot be read any more.
         """
-        if not 0 <= row < self.store.meta.rows or row in self.store.removed:
-            raise ImageError(reasons.MISSING, f"row {row} of {self.store.meta.rows:,}")
+        photos = self._photos
+        store = photos.store
+        if not 0 <= row < store.meta.rows or row in store.removed:
+            raise ImageError(reasons.MISSING, f"row {row} of {store.meta.rows:,}")
         with self._lock:
             kept = self._thumbnails.get(row)
         if kept is None:
-            kept = _small(self.store.manifest.record(row).uri, read_options(self.store).max_pixels)
+            kept = _small(store.manifest.record(row).uri, photos.reading.max_pixels)
             with self._lock:
-                self._thumbnails[row] = kept
+                if photos is self._photos:
+                    self._thumbnails[row] = kept
                 if len(self._thumbnails) > _KEPT_THUMBNAILS:
                     self._thumbnails.popitem(last=False)
         return kept
 
+    def _open(self) -> PhotoSearch:
+        store = Store.open(self.config.store)
+        photos = open_search(self.config, store, self._device)
+        # A request may ask for re-ranking where the settings do not.
+        photos.searcher.comparison.check(store)
+        return photos
+
     def _describe(self, data: bytes, bbox: Box | None) -> ImageFeatures:
         record = ImageRecord(0, "upload", "", "query", bbox)
-        image = decode(data, max_pixels=self._reading.max_pixels, truncated=self._reading.truncated)
-        features = self._extractor.extract([self._extractor.prepare(record, image.pixels, image.flag)])[0]
+        image = decode(data, max_pixels=self.max_pixels, truncated=self._photos.reading.truncated)
+        extractor = self._photos.extractor
+        features = extractor.extract([extractor.prepare(record, image.pixels, image.flag)])[0]
         if features.reason is not None:
             raise ImageError(features.reason)
         return features

@@ -112,7 +112,7 @@ class AuthorsShard:
         return ["ok" if ok else "error" for ok in _ok(real, vectors)]
 
     def column(self, name: str) -> AnyArray:
-        """A whole column of numbers or global descriptors."""
+        """A whole column of numbers, places or global descriptors."""
         if name in self._pooled:
             return self._pooled[name].read(self._start, self._stop)
         return np.concatenate([block.arrays[name] for block in self.blocks()])

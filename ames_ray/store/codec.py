@@ -112,6 +112,11 @@ def decode(block: Block, records: Sequence[ImageRecord], meta: StoreMeta) -> Ite
         )
 
 
+def pack_signs(values: AnyArray) -> AnyArray:
+    """Signs of (…, D) numbers as bits (…, D / 8) uint8, 1 = positive."""
+    return np.packbits(values > 0, axis=-1)
+
+
 def unpack_signs(packed: AnyArray) -> FloatArray:
     """Sign bits (…, D / 8) as -1 and +1 (…, D) float32."""
     return np.unpackbits(packed, axis=-1).astype(np.float32) * 2 - 1
@@ -159,7 +164,7 @@ def _fill(
     sources |= {name: item.pooled[name] for name in meta.pooled}
     if meta.codec == "binary":
         _require_finite(local.descriptors, local.descriptors, item, "descriptors")
-        arrays["descriptors"][index, :count] = np.packbits(local.descriptors > 0, axis=1)
+        arrays["descriptors"][index, :count] = pack_signs(local.descriptors)
     else:
         sources["descriptors"] = local.descriptors
     for name, source in sources.items():

@@ -160,7 +160,7 @@ class Hdf5Shard:
         return [value or None for value in values] if name in {"reason", "flag"} else list(values)
 
     def column(self, name: str) -> AnyArray:
-        """A whole column of numbers or global descriptors."""
+        """A whole column of numbers, places or global descriptors."""
         values: AnyArray = self._file[name][:]
         return values
 

@@ -55,7 +55,7 @@ class ShardSource(Protocol):
         """A whole column of strings."""
 
     def column(self, name: str) -> AnyArray:
-        """A whole column of numbers or global descriptors."""
+        """A whole column of numbers, places (`locations`) or global descriptors."""
 
     def descriptors(self, rows: IntArray, count: int) -> tuple[AnyArray, IntArray]:
         """The first descriptors of some rows, and how many of all are real."""
