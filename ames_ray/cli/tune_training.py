@@ -14,7 +14,7 @@ from ames_ray.cli.bar import Bar
 from ames_ray.cli.tables import facts
 from ames_ray.cli.tune_result import RESULT, STUDY, TRIALS, to_csv, trials_line
 from ames_ray.config.train import RECIPE, TrainConfig
-from ames_ray.config.train_parts import make_parts, prepare
+from ames_ray.config.train_parts import DECIDE_NOTHING, make_parts, prepare
 from ames_ray.errors import RunError
 from ames_ray.files import Storage, to_json
 from ames_ray.retrieval.gallery import Gallery
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from ames_ray.tuning.training_sweep import TrainingSweep
 
 RECIPE_FILE = "recipe.yaml"
-_RUN_ONLY = {
-    *("recipe", "output", "overwrite", "pack", "checkpoint_every", "accumulate", "compile", "address"),
-    *("workers", "min_workers", "gpus_per_worker", "cpus_per_worker", "max_failures"),
-}
 
 
 class TrainingDisplay(Bar):
@@ -185,7 +181,7 @@ def _command(config: TuneTrainingConfig, point: Point, folder: Storage) -> str:
     words = [f"recipe={folder.uri}/{RECIPE_FILE}"]
     for name, field in TrainConfig.model_fields.items():
         value = getattr(job, name)
-        if name not in {*RECIPE, *_RUN_ONLY} and value != field.default:
+        if name not in {*RECIPE, *DECIDE_NOTHING} - {"device"} and value != field.default:
             words.append(f"{name}={_word(value)}")
     return "ames-ray train " + " ".join(map(shlex.quote, [*words, f"output={job.output}"]))
 

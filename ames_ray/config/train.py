@@ -12,7 +12,7 @@ from ames_ray.config.retrieval import Uris
 from ames_ray.errors import ConfigError
 
 RECIPE = (
-    *("source", "batch_size", "num_neighbors", "min_desc", "max_desc"),
+    *("source", "batch_size", "num_neighbors", "negatives", "min_desc", "max_desc"),
     *("binary", "dim", "heads", "blocks", "feedforward", "initialisation", "beta", "padding_counts"),
     *("epochs", "lr", "weight_decay", "clip_norm", "precision", "seed"),
 )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ames_ray.types import AnyArray
 
 _SAMPLED = 50_000
-_DECIDE_NOTHING = {
+DECIDE_NOTHING = {
     *("recipe", "output", "overwrite", "pack", "checkpoint_every", "accumulate", "compile"),
     *("address", "workers", "min_workers", "gpus_per_worker", "cpus_per_worker", "device", "max_failures"),
     "stall_timeout",
@@ -112,7 +112,7 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
 
 def _settings(config: TrainConfig, gallery: Gallery) -> dict[str, Any]:
     """All that decides the weights; the content of the store, wherever it lies."""
-    return {**config.model_dump(exclude=_DECIDE_NOTHING), "store": gallery.content_digest}
+    return {**config.model_dump(exclude=DECIDE_NOTHING), "store": gallery.content_digest}
 
 
 def _options(config: TrainConfig, high: int) -> TrainOptions:

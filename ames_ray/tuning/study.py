@@ -108,8 +108,7 @@ def open_study(
         space: Its parameters.
         recipe: All that decides the answers, as JSON holds it. Another one is refused.
         directions: "maximize" or "minimize" of each objective.
-        points: Tried first; those that have an answer are not tried again. Those that were cut off come
-            before them.
+        points: Tried first; those that have an answer are not tried again. So are those that were cut off.
         seed: With the number of stored trials it decides the points that the sampler chooses.
 
     Raises:
@@ -164,7 +163,7 @@ def _same_recipe(study: optuna.Study, recipe: Mapping[str, Any], path: Path) -> 
 
 
 def _close_stale(opened: OpenStudy) -> int:
-    """Close the trials that a killed run left running, their points in front again; returns how many."""
+    """Close the trials that a killed run left running, their points to be tried again; returns how many."""
     from optuna.trial import TrialState
 
     running = opened.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))

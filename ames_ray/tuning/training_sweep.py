@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 TRAINING = "training"
 OPTIONS = {
     **dict.fromkeys(("lr", "weight_decay", "beta", "clip_norm"), Option("float")),
-    **dict.fromkeys(("num_neighbors", "min_desc", "max_desc", "batch_size"), Option("int", low=1)),
+    **dict.fromkeys(
+        ("batch_size", "num_neighbors", "negatives", "min_desc", "max_desc"), Option("int", low=1)
+    ),
     **dict.fromkeys(("dim", "heads", "blocks", "feedforward"), Option("int", low=1)),
     **dict.fromkeys(("source", "initialisation"), Option(text=True)),
 }

@@ -17,7 +17,11 @@ from optuna.storages.journal import JournalFileBackend
 from ames_ray.cli.main import main
 from ames_ray.config.compose import compose
 from ames_ray.config.tune_training import TuneTrainingConfig
+from ames_ray.distributed.tune_training import Runs
+from ames_ray.files import Storage
 from ames_ray.tuning.runs import run_name
+from ames_ray.tuning.study import open_study
+from ames_ray.tuning.training_sweep import parse_training_sweep
 from tests.training.landmarks import make_training_folder
 from tests.training.runs import Killed, Watching, run_here, validated, words
 
@@ -60,6 +64,7 @@ def searched(local_ray: None, here: Path, tmp_path_factory: pytest.TempPathFacto
     first = folder / "runs" / run_name(OWN)
     config = compose(TuneTrainingConfig, settings(here, output))
     with pytest.raises(Killed):
+        # Its last checkpoint is that of step 6.
         run_here(config.job(OWN, str(first)), Watching(last=8))
     (output / "begun.csv").write_bytes((first / "log.csv").read_bytes())
     for trials in (3, 6):
@@ -116,8 +121,8 @@ def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(searched: Path) -> N
     begun = table(searched.parent / "begun.csv")
     ended = table(searched / "runs" / run_name(OWN) / "log.csv")
     # Rates are of the clock: equal ones are of the same step.
-    assert len(begun) == 8
-    assert ended[:8] == begun
+    assert len(begun) == 6
+    assert ended[:6] == begun
     assert len(ended) == 15
 
 
@@ -173,3 +178,38 @@ def test_another_space_is_refused_with_what_differs(
     err = capsys.readouterr().err
     assert "space.weight_decay.float: [0.0, 0.1], now [0.0, 0.2]" in err
     assert "settings.seed: 0, now 3" in err
+
+
+def asking(here: Path, folder: Path, space: str, missing: int) -> tuple[Runs, optuna.Study]:
+    """What Ray Tune asks, and the study behind it."""
+    sweep = parse_training_sweep("t", f"search: training\nspace: {space}", "t")
+    opened = open_study(folder / "study.journal", "t", sweep.space, {}, directions=["maximize"])
+    config = compose(TuneTrainingConfig, settings(here, folder))
+    return Runs(opened, config, "hard_mAP", missing, Storage.at(folder / "runs")), opened.study
+
+
+def test_a_point_that_is_known_or_under_way_is_not_started_again(here: Path, tmp_path: Path) -> None:
+    runs, study = asking(here, tmp_path, "{lr: 0.001}", 4)
+    runs.suggest("a")
+    runs._to_ask = 2  # the fourth is asked when the first ones have ended
+    assert runs.suggest("b") == "FINISHED"
+    for epoch in range(1, EPOCHS + 1):
+        runs.on_trial_result("a", {"epoch": epoch, "hard_mAP": 0.1 * epoch, "loss": 1.0, "failed": ""})
+    runs.on_trial_complete("a", {"epoch": EPOCHS, "hard_mAP": 0.3, "loss": 1.0, "failed": ""})
+    assert runs.missing == 1
+    runs._to_ask = 1
+    assert runs.suggest("c") == "FINISHED"
+    assert [trial.value for trial in study.trials] == pytest.approx([0.3] * 4)
+    assert runs.missing == 0
+
+
+def test_a_run_whose_worker_died_for_good_is_marked(here: Path, tmp_path: Path) -> None:
+    runs, study = asking(here, tmp_path, "{lr: {float: [0.001, 0.01]}}", 2)
+    for name in "ab":
+        assert isinstance(runs.suggest(name), dict)
+    runs.on_trial_result("a", {"epoch": 1, "hard_mAP": 0.5, "loss": 1.0, "failed": ""})
+    runs.on_trial_complete("a", {"epoch": 1, "hard_mAP": 0.5, "loss": 1.0, "failed": ""}, error=True)
+    runs.on_trial_complete("b", None, error=True)
+    reasons = [trial.user_attrs["reason"] for trial in study.trials]
+    assert reasons == ["its worker ended without an answer"] * 2
+    assert [trial.state.name for trial in study.trials] == ["FAIL"] * 2

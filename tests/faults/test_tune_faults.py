@@ -12,20 +12,26 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from ames_ray.config.compose import compose
+from ames_ray.config.tune_training import TuneTrainingConfig
 from ames_ray.distributed.tune import search
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.model.options import AmesOptions
+from ames_ray.tuning.runs import run_name
 from ames_ray.tuning.space import Value
 from ames_ray.tuning.study import POINT, open_study, point_key
 from ames_ray.tuning.sweep_file import parse_sweep
 from tests.distributed.conftest import local_ray  # noqa: F401 - the fixture
 from tests.model.networks import random_model
 from tests.retrieval.authors_folder import make_data_root, make_stores
+from tests.training.landmarks import make_training_folder
+from tests.training.runs import curve, run_here, validated, words
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +90,44 @@ def test_killed_at_random_it_ends_with_all_trials_and_no_point_twice(tmp_path: P
     assert len({point_key(trial.user_attrs[POINT]) for trial in asked}) == len(asked)
     result = json.loads((journal.parent / "result.json").read_bytes())
     assert result["best"]["value"] == max(float(trial.values[0]) for trial in trials)
+
+
+RUNS: list[dict[str, Value]] = [{"lr": 0.001}, {"lr": 0.002}, {"lr": 0.004}]
+
+
+def test_a_search_of_training_goes_on_in_the_middle_of_a_run(tmp_path: Path) -> None:
+    here, output = tmp_path / "data", tmp_path / "out"
+    here.mkdir()
+    make_training_folder(here)
+    space = {"search": "training", "space": {"lr": {"float": [1e-4, 1e-2]}}, "points": RUNS[1:]}
+    (here / "rates.yaml").write_text(json.dumps(space))
+    asked = [f"sweep={here / 'rates.yaml'}", "lr=0.001", "trials=3", "epochs=12", "grace_period=12"]
+    settings = words(here, output, *validated(here), *asked)
+    full = [sys.executable, "-m", "ames_ray.cli.main", "tune", *settings]
+    first, second, _ = (output / "rates" / "runs" / run_name(point) for point in RUNS)
+
+    process = subprocess.Popen(full, cwd=ROOT, start_new_session=True)
+    while process.poll() is None and not list((second / "checkpoints").glob("step-*.pt")):
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    begun = (second / "log.csv").read_text().splitlines()
+    finished = (first / "log.csv").stat()
+    assert 1 < len(begun) < 61
+
+    subprocess.run(full, cwd=ROOT, check=True)
+    trials = complete(output / "rates" / "study.journal")
+    assert sorted(float(trial.user_attrs[POINT]["lr"]) for trial in trials) == [0.001, 0.002, 0.004]
+    assert (first / "log.csv").stat() == finished
+    ended = (second / "log.csv").read_text().splitlines()
+    # With the rates, which are of the clock: these steps were not done again.
+    kept = sum(one == other for one, other in zip(begun, ended, strict=False))
+    assert 1 < kept <= len(begun)
+    assert ended[:kept] == begun[:kept]
+    config = compose(TuneTrainingConfig, settings)
+    run_here(config.job(RUNS[1], str(tmp_path / "undisturbed")))
+    one, other = curve(second), curve(tmp_path / "undisturbed")
+    np.testing.assert_allclose(np.asarray(one, float), np.asarray(other, float), rtol=1e-4, atol=1e-7)
 
 
 def deadly(point: Mapping[str, Value]) -> dict[str, float]:

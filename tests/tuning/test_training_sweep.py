@@ -12,13 +12,14 @@ from ames_ray.cli.main import main
 from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose
 from ames_ray.config.train import RECIPE, TrainConfig
+from ames_ray.config.train_parts import DECIDE_NOTHING
 from ames_ray.config.tune import TuneConfig
 from ames_ray.config.tune_training import TuneTrainingConfig
 from ames_ray.errors import ConfigError
 from ames_ray.tuning.runs import Curve, best_rows, beyond, copy_answer
 from ames_ray.tuning.space import Space
 from ames_ray.tuning.study import POINT, OpenStudy, open_study
-from ames_ray.tuning.training_sweep import parse_training_sweep
+from ames_ray.tuning.training_sweep import OPTIONS, parse_training_sweep
 
 JOB = ("store=s", "nn_file=n", "val_query=q", "val_gallery=g", "val_ground_truth=t", "output=o")
 
@@ -49,8 +50,10 @@ def test_the_jobs_own_settings_are_the_first_point() -> None:
         "num_neighbors": 300,
         "min_desc": 10,
     }
-    small = config("recipe=small", "weight_decay=0.01").read_sweep()
-    assert small.points[0] == {"lr": 1e-3, "weight_decay": 0.01, "num_neighbors": 300, "min_desc": 100}
+    small = compose(TrainConfig, ["recipe=small", "store=s", "nn_file=n", "output=o", "weight_decay=0.01"])
+    (point,) = config("recipe=small", "weight_decay=0.01").read_sweep().points
+    assert point == {name: getattr(small, name) for name in published.points[0]}
+    assert point["weight_decay"] == 0.01
 
 
 def test_beta_is_searched_with_a_teacher_alone() -> None:
@@ -130,6 +133,15 @@ def test_train_takes_the_recipe_of_a_point(tmp_path: Path) -> None:
         compose(TrainConfig, ["store=s", "nn_file=n", "output=o", f"recipe={path}"])
 
 
+def test_a_recipe_holds_all_that_decides_the_weights_files_aside() -> None:
+    files = {"store", "nn_file", "itq", "teacher", "figure"}
+    decide = (
+        {name for name in TrainConfig.model_fields if not name.startswith("val_")} - DECIDE_NOTHING - files
+    )
+    assert decide == set(RECIPE)
+    assert set(OPTIONS) < decide
+
+
 def study(folder: Path) -> OpenStudy:
     space: Space = parse_training_sweep("t", "search: training\nspace: {lr: {float: [0, 1]}}", "t").space
     return open_study(folder / "study.journal", "t", space, {}, directions=["maximize"])
@@ -177,7 +189,7 @@ def test_the_best_runs_are_kept() -> None:
     assert beyond(rows, "mAP", None) == ["c"]
 
 
-def test_a_point_that_was_cut_off_comes_first_again(tmp_path: Path) -> None:
+def test_a_point_that_was_cut_off_is_tried_again(tmp_path: Path) -> None:
     opened = study(tmp_path)
     trial = opened.study.ask()
     point = opened.space.suggest(trial)
