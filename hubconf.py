@@ -1,4 +1,4 @@
-"""Entry points of `torch.hub`: the four published AMES networks under their published names.
+"""Entry points of `torch.hub`: the four published AMES networks by their names, and two small ones of ours.
 
 model = torch.hub.load("path/to/ames-ray", "dinov2_ames", source="local")
 logits = model(src_local=torch.rand(1, 100, 768), tgt_local=torch.rand(1, 100, 768))
@@ -18,8 +18,11 @@ def _network(name: str, pretrained: bool) -> Ames:
     from ames_ray.errors import WeightsError
     from ames_ray.model.ames import Ames
     from ames_ray.model.checkpoints import load_ames
-    from ames_ray.model.options import PUBLISHED
+    from ames_ray.model.options import BUNDLED, PUBLISHED
 
+    if name in BUNDLED:
+        model = load_ames(name)
+        return model if pretrained else Ames(model.options).eval()
     if not pretrained:
         return Ames(PUBLISHED[name]).eval()
     model = load_ames(name)
@@ -46,3 +49,13 @@ def cvnet_ames(pretrained: bool = True) -> Ames:
 def cvnet_ames_dist(pretrained: bool = True) -> Ames:
     """Binary, distilled, for CVNet descriptors, 1024 wide."""
     return _network("cvnet_ames_dist", pretrained)
+
+
+def sift_ames(pretrained: bool = True) -> Ames:
+    """Full precision, 0.2 M parameters, for RootSIFT, 128 wide; the weights are in the package."""
+    return _network("sift_ames", pretrained)
+
+
+def sift_ames_dist(pretrained: bool = True) -> Ames:
+    """Binary, 64 bits a descriptor, distilled from `sift_ames`."""
+    return _network("sift_ames_dist", pretrained)

@@ -1,4 +1,4 @@
-r"""Baselines of `landmarks_mini`, what `ames-ray search` does, and AMES if weights are given, in one table.
+r"""Baselines of `landmarks_mini` and, if weights are given, AMES beside them, in one table.
 
     ames-ray samples set=landmarks_mini output=data/landmarks_mini
     for split in val_query val_gallery test_query test_gallery; do
@@ -36,8 +36,6 @@ from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
 from ames_ray.retrieval.scoring import ScoreOptions
-from ames_ray.search.comparison import default_comparison
-from ames_ray.search.places import Pictures, find_places
 from benchmarks.record import save
 
 RATIOS = tuple(np.round(np.arange(0.5, 0.96, 0.05), 2).tolist())
@@ -140,20 +138,6 @@ def matches(split: Split, count: int) -> dict[float, NDArray[np.float32]]:
     return found
 
 
-def searched(split: Split, count: int) -> NDArray[np.float32]:
-    """Logits of what `ames-ray search` does without a model, of the strongest `count` descriptors a side."""
-    found = np.full(split.pairs.rows.shape, np.nan, np.float32)
-
-    def pictures(gallery: Gallery, rows: NDArray[np.int64]) -> Pictures:
-        return Pictures(gallery.read(rows, count), partial(find_places, gallery.stores[0], rows))
-
-    for query, line in enumerate(split.pairs.rows):
-        held = np.flatnonzero(line >= 0)
-        pair = pictures(split.query, np.array([query])), pictures(split.gallery, line[held])
-        found[query, held] = default_comparison().scores(*pair, split.pairs.similarities[query, held])
-    return found
-
-
 def network(split: Split, count: int, reranker: Reranker) -> NDArray[np.float32]:
     """Logits of a network."""
     options = ScoreOptions(count, count)
@@ -214,7 +198,6 @@ def compare(
     for count in counts:
         on_val, on_test = matches(val, count), matches(test, count)
         tried = {ratio: (val.scored(on_val[ratio]), test.scored(on_test[ratio])) for ratio in RATIOS}
-        default = val.scored(searched(val, count)), test.scored(searched(test, count))
         learned = {
             name: (val.scored(network(val, count, model)), test.scored(network(test, count, model)))
             for name, model in rerankers.items()
@@ -225,7 +208,6 @@ def compare(
             ratio = RATIOS[int(np.argmax(on_val_mean))]
             mutual = precisions(tried[ratio][1], 0, COUNT_TEMP, depth)
             lines += report("mutual", tried[ratio], COUNT_TEMPS, mutual, {"ratio": ratio}, COUNT_TEMP)
-            lines += report("search", default, COUNT_TEMPS, mutual, {}, COUNT_TEMP)
             for name, evaluations in learned.items():
                 lines += report(name, evaluations, LOGIT_TEMPS, mutual, {}, 0.05)
     return lines

@@ -18,7 +18,7 @@ from ames_ray.downloads import published
 from ames_ray.errors import WeightsError
 from ames_ray.files import Storage
 from ames_ray.model.ames import Ames
-from ames_ray.model.options import PUBLISHED, AmesOptions
+from ames_ray.model.options import BUNDLED, PUBLISHED, AmesOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _STATE = "state"
 _OPTIONS = "options"
 _UNSEEN = ("heads", "backbone")
+_NAMES = (*BUNDLED, *PUBLISHED)
+_PACKAGED = Path(__file__).parents[1] / "data"
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.")
 
 
@@ -33,8 +35,8 @@ def load_ames(source: str | Path) -> Ames:
     """A network with trained weights, in evaluation mode, float32, on the CPU.
 
     Args:
-        source: A file of `save_ames` or of the authors; or a key of `PUBLISHED`, with or without `.pt`, whose
-            file is fetched once and kept.
+        source: A file of `save_ames` or of the authors; a name of `BUNDLED`; or a key of `PUBLISHED`, with or
+            without `.pt`, whose file is fetched once and kept.
 
     Raises:
         WeightsError: The file is missing or no AMES network; a weight is missing, has another shape or is not
@@ -87,9 +89,13 @@ def weights_file(source: str | Path) -> Path:
         DownloadError: It cannot be fetched.
     """
     name = str(source).removesuffix(".pt")
-    if name in PUBLISHED and not Path(source).is_file():
+    if Path(source).is_file():
+        return Path(source)
+    if name in BUNDLED:
+        return _PACKAGED / f"{name}.safetensors"
+    if name in PUBLISHED:
         return published(f"networks/{name}.pt")
-    return require_file(str(source), "AMES weights", f"pass a file, or one of {', '.join(PUBLISHED)}")
+    return require_file(str(source), "AMES weights", f"pass a file, or one of {', '.join(_NAMES)}")
 
 
 def _options(path: Path, state: Mapping[str, torch.Tensor]) -> AmesOptions:
@@ -100,7 +106,7 @@ def _options(path: Path, state: Mapping[str, torch.Tensor]) -> AmesOptions:
     if remap is None or hidden is None or remap.ndim != 2 or hidden.ndim != 2:
         raise WeightsError(
             f"{path} holds no AMES network; its first entries are {', '.join(list(state)[:3])}",
-            f"pass a file of the authors or of ames-ray, or one of {', '.join(PUBLISHED)}",
+            f"pass a file of the authors or of ames-ray, or one of {', '.join(_NAMES)}",
         )
     descriptor_dim, dim = remap.shape if binary else remap.shape[::-1]
     options = AmesOptions(

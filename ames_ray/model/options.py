@@ -49,3 +49,5 @@ PUBLISHED = {
     "cvnet_ames_dist": AmesOptions(1024, binary=True, backbone="cvnet"),
 }
 """The published networks by name."""
+BUNDLED = ("sift_ames", "sift_ames_dist")
+"""Networks of our own, small and for `backbone=sift`, whose weights are part of the package."""
