@@ -6,6 +6,7 @@ import csv
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,13 @@ from optuna.storages.journal import JournalFileBackend
 from ames_ray.cli.main import main
 from ames_ray.config.compose import compose
 from ames_ray.config.tune_training import TuneTrainingConfig
-from ames_ray.distributed.tune_training import Runs
+from ames_ray.distributed.tune_training import Runs, early_stopping
 from ames_ray.files import Storage
 from ames_ray.tuning.runs import run_name
-from ames_ray.tuning.study import open_study
+from ames_ray.tuning.study import OpenStudy, open_study
 from ames_ray.tuning.training_sweep import parse_training_sweep
 from tests.training.landmarks import make_training_folder
-from tests.training.runs import Killed, Watching, run_here, validated, words
+from tests.training.runs import Killed, Watching, one_thread, run_here, validated, words
 
 EPOCHS, FACTOR, KEPT = 3, 3, 2
 TOO_HIGH = 1e30
@@ -58,7 +59,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def searched(local_ray: None, here: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three trials, then six in all; the first one finds a run of its own that was cut off."""
+    """Six trials; the first one finds a run of its own that was cut off."""
     output = tmp_path_factory.mktemp("tuning")
     folder = output / "few"
     first = folder / "runs" / run_name(OWN)
@@ -67,8 +68,7 @@ def searched(local_ray: None, here: Path, tmp_path_factory: pytest.TempPathFacto
         # Its last checkpoint is that of step 6.
         run_here(config.job(OWN, str(first)), Watching(last=8))
     (output / "begun.csv").write_bytes((first / "log.csv").read_bytes())
-    for trials in (3, 6):
-        assert main(["tune", *settings(here, output, f"trials={trials}")]) == 0
+    assert main(["tune", *settings(here, output)]) == 0
     return folder
 
 
@@ -156,12 +156,13 @@ def test_again_it_does_nothing_and_its_command_trains_the_best(
     here: Path, searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = {path.name: path.read_bytes() for path in searched.iterdir() if path.is_file()}
-    assert main(["tune", *settings(here, searched.parent, "trials=6")]) == 0
+    assert main(["tune", *settings(here, searched.parent)]) == 0
     assert {path.name: path.read_bytes() for path in searched.iterdir() if path.is_file()} == kept
     out = capsys.readouterr().out
     command = shlex.split(out.partition("use it: ")[2])
     assert command[:2] == ["ames-ray", "train"]
-    assert main([*command[1:-1], f"output={tmp_path}"]) == 0
+    with one_thread():
+        assert main([*command[1:-1], f"output={tmp_path}"]) == 0
     reached = [float(row["hard_mAP"]) for row in table(tmp_path / "epochs.csv")]
     best = result_of(searched)["best"]
     assert max(reached) == pytest.approx(best["value"], abs=1e-6)
@@ -180,16 +181,16 @@ def test_another_space_is_refused_with_what_differs(
     assert "settings.seed: 0, now 3" in err
 
 
-def asking(here: Path, folder: Path, space: str, missing: int) -> tuple[Runs, optuna.Study]:
+def asking(here: Path, folder: Path, space: str, missing: int) -> tuple[Runs, OpenStudy]:
     """What Ray Tune asks, and the study behind it."""
     sweep = parse_training_sweep("t", f"search: training\nspace: {space}", "t")
     opened = open_study(folder / "study.journal", "t", sweep.space, {}, directions=["maximize"])
     config = compose(TuneTrainingConfig, settings(here, folder))
-    return Runs(opened, config, "hard_mAP", missing, Storage.at(folder / "runs")), opened.study
+    return Runs(opened, config, "hard_mAP", missing, Storage.at(folder / "runs")), opened
 
 
 def test_a_point_that_is_known_or_under_way_is_not_started_again(here: Path, tmp_path: Path) -> None:
-    runs, study = asking(here, tmp_path, "{lr: 0.001}", 4)
+    runs, opened = asking(here, tmp_path, "{lr: 0.001}", 4)
     runs.suggest("a")
     runs._to_ask = 2  # the fourth is asked when the first ones have ended
     assert runs.suggest("b") == "FINISHED"
@@ -199,17 +200,37 @@ def test_a_point_that_is_known_or_under_way_is_not_started_again(here: Path, tmp
     assert runs.missing == 1
     runs._to_ask = 1
     assert runs.suggest("c") == "FINISHED"
-    assert [trial.value for trial in study.trials] == pytest.approx([0.3] * 4)
+    assert [trial.value for trial in opened.study.trials] == pytest.approx([0.3] * 4)
     assert runs.missing == 0
 
 
 def test_a_run_whose_worker_died_for_good_is_marked(here: Path, tmp_path: Path) -> None:
-    runs, study = asking(here, tmp_path, "{lr: {float: [0.001, 0.01]}}", 2)
+    runs, opened = asking(here, tmp_path, "{lr: {float: [0.001, 0.01]}}", 2)
     for name in "ab":
         assert isinstance(runs.suggest(name), dict)
     runs.on_trial_result("a", {"epoch": 1, "hard_mAP": 0.5, "loss": 1.0, "failed": ""})
     runs.on_trial_complete("a", {"epoch": 1, "hard_mAP": 0.5, "loss": 1.0, "failed": ""}, error=True)
     runs.on_trial_complete("b", None, error=True)
-    reasons = [trial.user_attrs["reason"] for trial in study.trials]
+    reasons = [trial.user_attrs["reason"] for trial in opened.study.trials]
     assert reasons == ["its worker ended without an answer"] * 2
-    assert [trial.state.name for trial in study.trials] == ["FAIL"] * 2
+    assert [trial.state.name for trial in opened.study.trials] == ["FAIL"] * 2
+
+
+def test_early_stopping_knows_what_earlier_calls_reached(here: Path, tmp_path: Path) -> None:
+    runs, opened = asking(here, tmp_path, "{lr: {float: [0.001, 0.01]}}", 3)
+    config = compose(TuneTrainingConfig, settings(here, tmp_path))
+
+    def decided(value: float) -> str:
+        scheduler = early_stopping(opened, config, "hard_mAP")
+        trial = SimpleNamespace(trial_id="new")
+        scheduler.on_trial_add(None, trial)
+        return str(scheduler.on_trial_result(None, trial, {"epoch": 1, "hard_mAP": value}))
+
+    assert decided(0.1) == "CONTINUE"
+    for name, value in (("a", 0.5), ("b", 0.6), ("c", 0.7)):
+        runs.suggest(name)
+        result = {"epoch": 1, "hard_mAP": value, "loss": 1.0, "failed": ""}
+        runs.on_trial_complete(name, result)
+    # A third of them is at 0.633 or above.
+    assert decided(0.63) == "STOP"
+    assert decided(0.64) == "CONTINUE"

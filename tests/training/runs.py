@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -66,6 +67,15 @@ def run_here(config: TrainConfig, watching: Watching | None = None) -> TrainRepo
     """Train in this process."""
     prepare(config)
     return TrainLoop(make_parts(config), ALONE, watching or Watching()).run()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As many threads as a worker of Ray has: sums of several threads are rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def curve(output: Path) -> list[tuple[str, ...]]:
