@@ -19,7 +19,7 @@ class SearchSettings(JobConfig):
     num_results: int = Field(50, gt=0, description="images to show of a query")
     num_rerank: int = Field(100, ge=0, description="images to re-rank; 0: the global ranking alone")
     model: FileOrName | None = Field(
-        None, description="weights of a re-ranker, or a published name; null: verified matches are counted"
+        None, description="weights of a re-ranker, or a published name; null: mutual nearest neighbours"
     )
     reranker: str = Field("ames", description="kind of re-ranker that model= belongs to")
     lamb: float = Field(0.5, ge=0, le=1, description="λ, weight of the global similarity beside a model")

@@ -11,13 +11,11 @@ from ames_ray.evaluation.ensemble import Ensemble, ensemble_scores, match_probab
 from ames_ray.model.projection import PROJECTION
 from ames_ray.retrieval.fit import check_fits
 from ames_ray.search.match import Matches, mutual_matches
-from ames_ray.search.verify import verified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ames_ray.model.reranker import Reranker
-    from ames_ray.search.places import Pictures
     from ames_ray.store.reader import Store
     from ames_ray.types import AnyArray, FeatureBatch, FloatArray
 
@@ -44,10 +42,12 @@ class Comparison(Protocol):
             StoreError: Its descriptors are of another kind.
         """
 
-    def scores(self, query: Pictures, images: Pictures, similarities: FloatArray) -> NDArray[np.float64]:
+    def scores(
+        self, query: FeatureBatch, images: FeatureBatch, similarities: FloatArray
+    ) -> NDArray[np.float64]:
         """(B,) scores of one query with B images, larger = more alike; `similarities` are the global ones."""
 
-    def matches(self, query: Pictures, images: Pictures) -> list[Matches]:
+    def matches(self, query: FeatureBatch, images: FeatureBatch) -> list[Matches]:
         """For each image the places that agree with the query's."""
 
 
@@ -60,14 +60,11 @@ class Attentive(Protocol):
 
 
 class MutualComparison:
-    """Counts mutual nearest neighbours that one movement explains.
-
-    It needs no weights, and works for any float descriptors.
-    """
+    """Counts mutual nearest neighbours: needs no weights, and works for any float descriptors."""
 
     name = "mutual nearest neighbours"
     unit = "matches"
-    reason = "mutual nearest neighbours of the local descriptors that one shift, turn and scaling explains"
+    reason = "mutual nearest neighbours of the local descriptors"
 
     def check(self, store: Store) -> None:
         """See `Comparison`."""
@@ -79,17 +76,16 @@ class MutualComparison:
 
     def scores(
         self,
-        query: Pictures,
-        images: Pictures,
+        query: FeatureBatch,
+        images: FeatureBatch,
         similarities: FloatArray,  # noqa: ARG002 - the count decides alone, equal counts keep the global order
     ) -> NDArray[np.float64]:
         """See `Comparison`."""
         return np.array([len(found) for found in self.matches(query, images)], np.float64)
 
-    def matches(self, query: Pictures, images: Pictures) -> list[Matches]:
+    def matches(self, query: FeatureBatch, images: FeatureBatch) -> list[Matches]:
         """See `Comparison`."""
-        found = _all_matches(query.batch, images.batch)
-        return [verified(m, query.places[0], there) for m, there in zip(found, images.places, strict=True)]
+        return _all_matches(query, images)
 
 
 class NetworkComparison:
@@ -117,23 +113,25 @@ class NetworkComparison:
         """See `Comparison`."""
         check_fits(store, self._reranker.spec)
 
-    def scores(self, query: Pictures, images: Pictures, similarities: FloatArray) -> NDArray[np.float64]:
+    def scores(
+        self, query: FeatureBatch, images: FeatureBatch, similarities: FloatArray
+    ) -> NDArray[np.float64]:
         """See `Comparison`."""
-        logits = self._reranker(query.batch, images.batch)
+        logits = self._reranker(query, images)
         return ensemble_scores(
             similarities, match_probability(logits, self._ensemble.temp), self._ensemble.lamb
         )
 
-    def matches(self, query: Pictures, images: Pictures) -> list[Matches]:
+    def matches(self, query: FeatureBatch, images: FeatureBatch) -> list[Matches]:
         """See `Comparison`."""
         if isinstance(self._reranker, Attentive):
-            attention = self._reranker.attention(query.batch, images.batch)
-            real = query.batch.valid[0]
+            attention = self._reranker.attention(query, images)
+            real = query.valid[0]
             return [
                 _strongest(look[np.ix_(real, valid)])
-                for look, valid in zip(attention, images.batch.valid, strict=True)
+                for look, valid in zip(attention, images.valid, strict=True)
             ]
-        return _all_matches(self._projected(query.batch), self._projected(images.batch), ratio=1)
+        return _all_matches(self._projected(query), self._projected(images), ratio=1)
 
     def _projected(self, batch: FeatureBatch) -> FeatureBatch:
         spec = self._reranker.spec

@@ -1,9 +1,8 @@
-"""Pictures that are compared: their descriptors, and where these lie."""
+"""Where the local features of some rows lie in their pictures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +10,8 @@ import numpy as np
 from ames_ray.store.shards import open_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ames_ray.store.reader import Store
-    from ames_ray.types import FeatureBatch, FloatArray, IntArray
+    from ames_ray.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,29 +29,8 @@ class Places:
     height: int
 
 
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """Some pictures.
-
-    Attributes:
-        batch: Their descriptors.
-        find: Finds where these lie, in the order of the batch; it is asked once, if at all.
-    """
-
-    batch: FeatureBatch
-    find: Callable[[], list[Places]]
-
-    def __len__(self) -> int:
-        return len(self.batch.rows)
-
-    @cached_property
-    def places(self) -> list[Places]:
-        """Where the descriptors of each picture lie."""
-        return self.find()
-
-
-def find_places(store: Store, rows: IntArray) -> list[Places]:
-    """The places of some rows, in their order.
+def find_places(store: Store, rows: IntArray) -> dict[int, Places]:
+    """The places of some rows, by row.
 
     Raises:
         StoreError: A shard is missing or damaged.
@@ -68,4 +44,4 @@ def find_places(store: Store, rows: IntArray) -> list[Places]:
         for row in rows[shards == shard].tolist():
             at = row - start
             found[row] = Places(xy[at].copy(), int(width[at]), int(height[at]))
-    return [found[row] for row in rows.tolist()]
+    return found

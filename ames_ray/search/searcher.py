@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from ames_ray.errors import ConfigError
 from ames_ray.retrieval.blocks import pooled_rows, pooled_width
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import BLOCK_ROWS, nearest
-from ames_ray.search.places import Pictures, Places, find_places
+from ames_ray.search.places import find_places
 from ames_ray.search.results import Agreement, Hit, SearchResult
 from ames_ray.store.codec import pack_signs, payload_kinds
 from ames_ray.types import FeatureBatch
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ames_ray.search.comparison import Comparison
     from ames_ray.search.match import Matches
+    from ames_ray.search.places import Places
     from ames_ray.store.reader import Store
     from ames_ray.types import AnyArray, FloatArray, ImageFeatures, IntArray
 
@@ -111,12 +112,12 @@ class Searcher:
         real = rows >= 0
         rows, similarities = rows[real], similarities[real]
         head = min(options.num_rerank, len(rows))
-        mine = self._query_picture(query, options.query_desc_num)
+        mine = self._query_batch(query, options.query_desc_num)
         count = min(options.db_desc_num, self._store.meta.topk)
         scores = self._scores(mine, rows[:head], similarities[:head], count)
         order = np.concatenate([np.argsort(-scores, kind="stable"), np.arange(head, len(rows))]).astype(int)
         shown = [p for rank, p in enumerate(order) if min(rank, p) < options.num_results]
-        agreements = self._agreements(mine, rows, [p for p in shown if p < head], count)
+        agreements = self._agreements(query, mine, rows, [p for p in shown if p < head], count)
         ranks = {int(position): rank for rank, position in enumerate(order, 1)}
         hits = tuple(
             Hit(
@@ -131,43 +132,39 @@ class Searcher:
         )
         return SearchResult(query, hits, options.num_results)
 
-    def _query_picture(self, query: ImageFeatures, count: int) -> Pictures:
+    def _query_batch(self, query: ImageFeatures, count: int) -> FeatureBatch:
         """The query as a store would give it back: rounded alike, so that both ways give equal scores."""
         if query.local is None:
             raise ValueError("a failed query has no descriptors")
         found: AnyArray = query.local.top(count).descriptors
         dtype, _ = payload_kinds(self._store.meta)["descriptors"]
         found = pack_signs(found) if self._store.meta.codec == "binary" else found.astype(dtype)
-        batch = FeatureBatch(np.zeros(1, np.int64), found[None], np.ones((1, len(found)), np.bool_))
-        places = Places(query.local.xy, query.width, query.height)
-        return Pictures(batch, lambda: [places])
-
-    def _pictures(self, rows: IntArray, count: int) -> Pictures:
-        """Images of the store."""
-        return Pictures(self._gallery.read(rows, count), partial(find_places, self._store, rows))
+        return FeatureBatch(np.zeros(1, np.int64), found[None], np.ones((1, len(found)), np.bool_))
 
     def _scores(
-        self, mine: Pictures, rows: IntArray, similarities: FloatArray, count: int
+        self, mine: FeatureBatch, rows: IntArray, similarities: FloatArray, count: int
     ) -> NDArray[np.float64]:
         """Scores of some rows, read some at a time: a long list does not have to fit in memory."""
         found = [np.empty(0)]
         for start in range(0, len(rows), _READ_ROWS):
             part = slice(start, start + _READ_ROWS)
-            images = self._pictures(rows[part], count)
+            images = self._gallery.read(rows[part], count)
             found.append(self.comparison.scores(mine, images, similarities[part]))
         return np.concatenate(found)
 
     def _agreements(
-        self, mine: Pictures, rows: IntArray, positions: Sequence[int], count: int
+        self, query: ImageFeatures, mine: FeatureBatch, rows: IntArray, positions: Sequence[int], count: int
     ) -> dict[int, Agreement]:
         """Why, for some positions of a list, by position."""
+        if query.local is None:
+            return {}
         found = {}
         for start in range(0, len(positions), _READ_ROWS):
             part = np.asarray(positions[start : start + _READ_ROWS])
-            images = self._pictures(rows[part], count)
-            matches = self.comparison.matches(mine, images)
-            for position, these, places in zip(part.tolist(), matches, images.places, strict=True):
-                found[position] = self._agreement(mine.places[0].xy, these, places)
+            images = self._gallery.read(rows[part], count)
+            places = find_places(self._store, rows[part])
+            for position, matches in zip(part.tolist(), self.comparison.matches(mine, images), strict=True):
+                found[position] = self._agreement(query.local.xy, matches, places[int(rows[position])])
         return found
 
     def _agreement(self, query_xy: FloatArray, found: Matches, places: Places) -> Agreement:

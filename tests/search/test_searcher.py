@@ -15,10 +15,8 @@ from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.search.comparison import MutualComparison, NetworkComparison
 from ames_ray.search.match import mutual_matches
-from ames_ray.search.places import find_places
 from ames_ray.search.queries import build_query_extractor, describe, find_queries, read_options
 from ames_ray.search.searcher import Searcher, SearchOptions
-from ames_ray.search.verify import verified
 from ames_ray.store.reader import Store
 from ames_ray.types import ImageFeatures
 from tests.model.networks import random_model
@@ -63,11 +61,9 @@ def test_it_ranks_as_neighbors_and_brute_force_do(store: Store) -> None:
     shortlist = find_neighbors(store, Gallery((store,)), "global", 6)
     held = store.read(range(store.meta.rows))
     real = [held.descriptors[row][held.valid[row]] for row in range(store.meta.rows)]
-    places = find_places(store, np.arange(store.meta.rows))
     for result, rows, row in zip(results, shortlist.rows, range(store.meta.rows), strict=True):
         assert [h.record.row for h in sorted(result.hits, key=lambda h: h.before)][:4] == rows[:4].tolist()
-        matches = [mutual_matches(real[row], real[other]) for other in rows]
-        counts = [len(verified(m, places[row], places[o])) for m, o in zip(matches, rows, strict=True)]
+        counts = [len(mutual_matches(real[row], real[other])) for other in rows]
         order = sorted(range(6), key=lambda p: (-counts[p], p))
         assert [h.record.row for h in result.top] == rows[order][:4].tolist()
         assert [h.score for h in result.top] == [counts[p] for p in order][:4]
