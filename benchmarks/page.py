@@ -10,38 +10,24 @@ of its pictures are drawn.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
 
 from ames_ray.report.page import PageText, search_page
 from ames_ray.search.results import Agreement, Hit, SearchResult
 from ames_ray.types import ImageFeatures, ImageRecord
 from benchmarks.pictures import make
 from benchmarks.record import save, spread
+from tests.browser.chromium import chromium, set_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH, HEIGHT, MATCHES = 640, 480, 60
-_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1280,900",
-)
 _READY = "return performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
 _ANSWER = """
     const done = arguments[0], began = performance.now();
@@ -69,15 +55,11 @@ def found(paths: Sequence[Path]) -> SearchResult:
 
 def opened(page: Path) -> tuple[float, float]:
     """Seconds until the page is ready, and until a click is answered."""
-    with tempfile.TemporaryDirectory() as profile:
-        options = ChromeOptions()
-        options.binary_location = shutil.which("chromium") or ""
-        for flag in (*_FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        with Chrome(options=options, service=Service(shutil.which("chromedriver"))) as browser:
-            browser.get(page.as_uri())
-            ready = float(browser.execute_script(_READY)) / 1000
-            return ready, float(browser.execute_async_script(_ANSWER)) / 1000
+    with tempfile.TemporaryDirectory() as profile, chromium(Path(profile)) as browser:
+        set_window(browser, 1280, 900)
+        browser.get(page.as_uri())
+        ready = float(browser.execute_script(_READY)) / 1000
+        return ready, float(browser.execute_async_script(_ANSWER)) / 1000
 
 
 def main() -> None:

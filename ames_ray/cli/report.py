@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,32 +12,37 @@ from rich.table import Table
 from ames_ray.errors import AmesError
 from ames_ray.files import Storage, to_json
 from ames_ray.report.compare import compare as compare_evaluations
-from ames_ray.report.evaluation import Evaluation, curves, protocol_of
+from ames_ray.report.evaluation import Evaluation, curves
 from ames_ray.report.evaluation_page import evaluation_page
+from ames_ray.report.evaluation_sources import gallery_of, protocol_of, query_list, rankings
+from ames_ray.report.found import find_all, page_address
+from ames_ray.report.query_pictures import query_pictures
+from ames_ray.report.training_page import training_page
+from ames_ray.report.training_run import read_runs
+from ames_ray.report.tuning_page import tuning_page
+from ames_ray.report.tuning_run import TuningRun, grid_again
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ames_ray.config.report import CompareConfig, ReportConfig
     from ames_ray.report.compare import Difference
-    from ames_ray.report.evaluation import Curves
-    from ames_ray.types import ImageRecord
 
+T = TypeVar("T")
 _LONG = 60
 
 
 def report(config: ReportConfig) -> None:
-    """Write the page of an evaluation; what cannot be shown any more is named on it."""
-    evaluation = Evaluation.read(config.run)
+    """Write the page of what a folder or a file holds; what cannot be shown any more is named on it."""
+    found = find_all([config.run, *config.also])
     missing: list[str] = []
-    found = _curves(evaluation, missing)
-    records = _queries(evaluation, missing)
-    written = evaluation_page(
-        evaluation,
-        curves=found,
-        names=[record.image_id for record in records],
-        uris=[record.uri for record in records] if config.pictures else [],
-        missing=missing,
-    )
-    output = config.output or config.run.removesuffix(".json") + ".html"
+    if found[0].kind == "training":
+        written = training_page(read_runs([one.uri for one in found]))
+    elif found[0].kind == "tuning":
+        written = _tuning(found[0].uri, missing)
+    else:
+        written = _evaluation(found[0].uri, config, missing)
+    output = config.output or page_address(found)
     _publish(output, written)
     for sentence in missing:
         print(f"note: {sentence}")  # noqa: T201
@@ -53,24 +58,45 @@ def compare(config: CompareConfig) -> None:
         print(f"written: {config.output}")  # noqa: T201
 
 
-def _curves(evaluation: Evaluation, missing: list[str]) -> Curves | None:
+def _tuning(uri: str, missing: list[str]) -> bytes:
+    run = TuningRun.read(uri)
+    grid = None
+    if run.exact is not None:
+        grid = _or_missing(missing, "no map over λ and γ", lambda: grid_again(run))
+    return tuning_page(run, grid, missing)
+
+
+def _evaluation(uri: str, config: ReportConfig, missing: list[str]) -> bytes:
+    evaluation = Evaluation.read(uri)
+    found = _or_missing(
+        missing, "no precision over recall", lambda: rankings(evaluation, protocol_of(evaluation))
+    )
+    queries = _or_missing(missing, "no names and pictures of the queries", lambda: query_list(evaluation))
+    pictures = None
+    if config.pictures and queries is not None:
+        gallery = (
+            _or_missing(missing, "no pictures of results", lambda: gallery_of(evaluation)) if found else []
+        )
+        pictures = query_pictures(
+            evaluation, queries, gallery or [], found, worst=config.worst, num_results=config.num_results
+        )
+        missing += pictures.notes
+    return evaluation_page(
+        evaluation,
+        curves=curves(found) if found else None,
+        names=[record.image_id for record in queries or []],
+        pictures=pictures,
+        missing=missing,
+    )
+
+
+def _or_missing(missing: list[str], what: str, get: Callable[[], T]) -> T | None:
+    """What `get` finds; none, and a sentence more, where it is not there any more."""
     try:
-        return curves(evaluation, protocol_of(evaluation))
+        return get()
     except AmesError as error:
-        missing.append(f"no precision over recall: {error.message}")
+        missing.append(f"{what}: {error.message}")
         return None
-
-
-def _queries(evaluation: Evaluation, missing: list[str]) -> list[ImageRecord]:
-    """The lines of the query list, as many as were evaluated."""
-    from ames_ray.store.reader import Store
-
-    try:
-        manifest = Store.open(str(evaluation.config.get("query", ""))).manifest
-        return manifest.records(0, min(len(manifest), int(evaluation.before["counts"]["queries"])))
-    except AmesError as error:
-        missing.append(f"no names and pictures of the queries: {error.message}")
-        return []
 
 
 def _publish(uri: str, data: bytes) -> None:

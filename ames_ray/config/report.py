@@ -8,22 +8,35 @@ from pydantic import Field
 
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import FolderPath
+from ames_ray.config.retrieval import Uris
 
 
 class ReportConfig(JobConfig):
-    """A page about one evaluation."""
+    """A page about an evaluation, a search for settings, or training."""
 
     verb: ClassVar[str] = "report"
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray report results/evaluation-1a2b3c4d.json",
-        "ames-ray report run=results/evaluation-1a2b3c4d.json output=report.html",
-        "ames-ray report run=results/evaluation-1a2b3c4d.json pictures=false output=report.html",
+        "ames-ray report tuning/ensemble output=report.html",
+        "ames-ray report runs/full runs/binary output=runs.html",
     )
-    positional: ClassVar[tuple[str, ...]] = ("run",)
+    positional: ClassVar[tuple[str, ...]] = ("run", "also")
 
-    run: FolderPath = Field(description="result file that `ames-ray evaluate` named")
-    output: FolderPath | None = Field(None, description="HTML file to write; null: beside the result")
-    pictures: bool = Field(True, description="put the query photos into the page")
+    run: FolderPath = Field(
+        description="result file of `ames-ray evaluate`; or the folder of an evaluation, of a sweep of `tune`, "
+        "of a run of `train`; or a folder around such folders"
+    )
+    also: Uris = Field(
+        [], description="further training runs to draw over the first: one, or [runs/b,runs/c]"
+    )
+    output: FolderPath | None = Field(
+        None, description="HTML file to write; null: beside the result, or report.html in the folder"
+    )
+    pictures: bool = Field(True, description="of an evaluation: put photos into the page")
+    worst: int = Field(
+        50, ge=0, description="queries of each setup that get photos, those of the lowest average precision"
+    )
+    num_results: int = Field(6, ge=0, description="first results that such a query shows of each ranking")
 
 
 class CompareConfig(JobConfig):

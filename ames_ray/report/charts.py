@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ames_ray.report.shell import escape
+from ames_ray.report.svg import label, rule, svg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ def curve_chart(title: str, series: Mapping[str, NDArray[np.float64]], across: s
         points = " ".join(f"{_x(i / last):.1f},{_y(float(v)):.1f}" for i, v in enumerate(values))
         line = f'<polyline class="series series-{number}" points="{points}">'
         parts.append(f"{line}<title>{escape(name)}</title></polyline>")
-    return _svg(_WIDTH, _HEIGHT, title, parts)
+    return svg(_WIDTH, _HEIGHT, title, parts)
 
 
 def heat_map(
@@ -60,18 +61,18 @@ def heat_map(
     parts = []
     for r, line in enumerate(values):
         top = _CELL_TOP + r * _CELL_HEIGHT
-        parts.append(_text(_CELL_LEFT - 8, top + _CELL_HEIGHT / 2 + 4, f"{axes[0]} {rows[r]:g}", "end"))
+        parts.append(label(_CELL_LEFT - 8, top + _CELL_HEIGHT / 2 + 4, f"{axes[0]} {rows[r]:g}", "end"))
         for c, value in enumerate(line):
             if not math.isnan(value):
                 where = f"{axes[0]} {rows[r]:g}, {axes[1]} {columns[c]:g}: {100 * value:.2f}"
                 parts.append(_cell(_CELL_LEFT + c * _CELL_WIDTH, top, value, (low, high), where))
     bottom = _CELL_TOP + len(rows) * _CELL_HEIGHT
     parts += [
-        _text(_CELL_LEFT + (c + 0.5) * _CELL_WIDTH, bottom + 16, f"{axes[1]} {number:g}", "middle")
+        label(_CELL_LEFT + (c + 0.5) * _CELL_WIDTH, bottom + 16, f"{axes[1]} {number:g}", "middle")
         for c, number in enumerate(columns)
     ]
     width = _CELL_LEFT + len(columns) * _CELL_WIDTH + _RIGHT
-    return _svg(width, bottom + 24, title, parts)
+    return svg(width, bottom + 24, title, parts)
 
 
 def _cell(left: float, top: float, value: float, extent: tuple[float, float], where: str) -> str:
@@ -92,24 +93,13 @@ def _axes(across: str, up: str) -> str:
     lines = []
     for tick in (0, 0.25, 0.5, 0.75, 1):
         y, x = _y(tick), _x(tick)
-        lines.append(f'<line class="scale" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        lines.append(_text(_LEFT - 8, y + 4, f"{100 * tick:g}", "end"))
-        lines.append(_text(x, _HEIGHT - _BOTTOM + 18, f"{100 * tick:g}", "middle"))
+        lines.append(rule(_LEFT, _WIDTH - _RIGHT, y, y))
+        lines.append(label(_LEFT - 8, y + 4, f"{100 * tick:g}", "end"))
+        lines.append(label(x, _HEIGHT - _BOTTOM + 18, f"{100 * tick:g}", "middle"))
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    lines.append(_text(middle, _HEIGHT - 4, f"{across}, %", "middle"))
-    lines.append(_text(0, 12, f"{up}, %", "start"))
+    lines.append(label(middle, _HEIGHT - 4, f"{across}, %", "middle"))
+    lines.append(label(0, 12, f"{up}, %", "start"))
     return "".join(lines)
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text class="axis" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg role="img" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    )
 
 
 def _x(share: float) -> float:

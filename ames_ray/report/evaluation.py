@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ames_ray.datasets.folder import natural
-from ames_ray.errors import AmesError, DatasetError
-from ames_ray.evaluation.ensemble import Ensemble
+from ames_ray.errors import DatasetError
+from ames_ray.evaluation.ranking import global_ranks, ranked_queries
 from ames_ray.evaluation.reranked import RerankedEvaluation
 from ames_ray.evaluation.revisited import SETUPS
-from ames_ray.evaluation.score_files import load_pair_scores, load_shortlist
 from ames_ray.files import Storage
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from ames_ray.evaluation.average_precision import SetupRanks
     from ames_ray.evaluation.protocol import Protocol
-    from ames_ray.evaluation.scores import PairScores, Shortlist
+    from ames_ray.report.first_results import Rankings
 
 _SETUPS = tuple(SETUPS)
 RECALLS = 101
@@ -121,22 +120,14 @@ class Curves:
     best: Mapping[str, NDArray[np.float64]]
 
 
-def curves(evaluation: Evaluation, protocol: Protocol) -> Curves:
-    """The curves of a result, from the rankings and scores that lie beside it.
-
-    Raises:
-        DatasetError: They are not there any more.
-    """
-    shortlist = _shortlist(evaluation, protocol)
-    settings = evaluation.best["settings"]
-    if not settings:
-        from ames_ray.evaluation.ranking import global_ranks, ranked_queries
-
-        queries = ranked_queries(protocol, shortlist)
-        found = [global_ranks(queries, setup, protocol.cutoff) for setup in protocol.setups]
-        return Curves(_by_setup(protocol, found), {})
-    ensemble = Ensemble(settings["lamb"], settings["temp"], int(settings["num_rerank"]))
-    ready = RerankedEvaluation(protocol, shortlist, _scores(evaluation, shortlist), ensemble.num_rerank)
+def curves(found: Rankings) -> Curves:
+    """Mean precision over recall of rankings."""
+    protocol, ensemble = found.protocol, found.ensemble
+    if found.scores is None or ensemble is None:
+        queries = ranked_queries(protocol, found.shortlist)
+        ranks = [global_ranks(queries, setup, protocol.cutoff) for setup in protocol.setups]
+        return Curves(_by_setup(protocol, ranks), {})
+    ready = RerankedEvaluation(protocol, found.shortlist, found.scores, ensemble.num_rerank)
     return Curves(_by_setup(protocol, ready.setups), _by_setup(protocol, ready.ranks(ensemble)))
 
 
@@ -161,60 +152,3 @@ def _by_setup(protocol: Protocol, found: Any) -> dict[str, NDArray[np.float64]]:
     return {
         setup.name: precision_over_recall(ranks) for setup, ranks in zip(protocol.setups, found, strict=True)
     }
-
-
-def _shortlist(evaluation: Evaluation, protocol: Protocol) -> Shortlist:
-    """The first ranking of the run, told from others in the folder by what the result says of it."""
-    wanted = evaluation.document["card"].get("settings", {}).get("shortlist", {})
-    for name in _kept(evaluation, "neighbors-"):
-        found = load_shortlist(f"{evaluation.folder.uri}/{name}")
-        same = (found.query_manifest, found.gallery_manifest) == (
-            wanted.get("query_manifest"),
-            wanted.get("gallery_manifest"),
-        )
-        if (
-            same
-            and len(found) >= protocol.queries
-            and found.settings.get("descriptor") == wanted.get("descriptor")
-        ):
-            return found
-    raise DatasetError(
-        f"{evaluation.folder.uri} holds no ranking of {evaluation.name}",
-        "evaluate again into the same folder: what it keeps there is found again",
-    )
-
-
-def _scores(evaluation: Evaluation, shortlist: Shortlist) -> PairScores:
-    wanted = evaluation.document["card"].get("settings", {}).get("scores", {})
-    for name in _kept(evaluation, "scores-"):
-        found = load_pair_scores(f"{evaluation.folder.uri}/{name}")
-        facts = {"model_hash": found.model_hash, **found.settings}
-        budgets = (found.query_desc_num, found.db_desc_num)
-        if (
-            budgets == (wanted.get("query_desc_num"), wanted.get("db_desc_num"))
-            and all(wanted.get(key) == value for key, value in facts.items())
-            and len(found.rows) == len(shortlist)
-        ):
-            return found
-    raise DatasetError(
-        f"{evaluation.folder.uri} holds no scores of {evaluation.name}",
-        "evaluate again into the same folder: what it keeps there is found again",
-    )
-
-
-def _kept(evaluation: Evaluation, prefix: str) -> list[str]:
-    return [name for name in evaluation.folder.names() if name.startswith(prefix)]
-
-
-def protocol_of(evaluation: Evaluation) -> Protocol:
-    """The benchmark that a result was measured with, its ground truth read again.
-
-    Raises:
-        AmesError: The ground truth is not there any more, or is another one.
-    """
-    from ames_ray.retrieval.benchmark import Benchmark
-
-    truth = evaluation.config.get("ground_truth")
-    if truth is None:
-        raise AmesError(f"{evaluation.name} does not name its ground truth")
-    return Benchmark.read(truth, evaluation.config.get("protocol")).protocol

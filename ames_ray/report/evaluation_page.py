@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
 from ames_ray.report.charts import curve_chart, heat_map
-from ames_ray.report.compare import flat
-from ames_ray.report.pictures import SHELF, embed
+from ames_ray.report.parts import card, change, few, folded, hero, heroes, notes, percent, table
+from ames_ray.report.pictures import SHELF
 from ames_ray.report.shell import asset, escape, fill, page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ames_ray.report.evaluation import Curves, Evaluation
+    from ames_ray.report.query_pictures import QueryPictures
 
-_FEW = 12
 _CHOSEN = ("lamb", "temp", "num_rerank")
 
 
@@ -25,7 +24,7 @@ def evaluation_page(
     *,
     curves: Curves | None = None,
     names: Sequence[str] = (),
-    uris: Sequence[str] = (),
+    pictures: QueryPictures | None = None,
     missing: Sequence[str] = (),
 ) -> bytes:
     """The report as HTML; same input, same bytes.
@@ -34,40 +33,45 @@ def evaluation_page(
         evaluation: What to report.
         curves: Precision over recall, or none where the rankings are gone.
         names: Names of the queries, or none.
-        uris: Addresses of the query photos, or none for a page without pictures.
+        pictures: Of the worst queries and what they found, or none.
         missing: What could not be shown and why, a sentence each.
     """
-    reranked = "best" in evaluation.document
+    before, after = evaluation.before["per_query"], evaluation.best["per_query"]
     setups = {
-        name: {"before": evaluation.before["per_query"][name], "after": evaluation.best["per_query"][name]}
+        name: {"before": before[name], "after": after[name]}
         for name in evaluation.setups
+        if any(value is not None for value in before[name])
     }
     data = {
         "setups": setups,
         "start": "medium" if "medium" in setups else next(iter(setups)),
-        "reranked": reranked,
+        "reranked": "best" in evaluation.document,
         "names": list(names) or None,
-        "pictures": bool(uris),
         "shelf": SHELF,
+        "pictures": pictures.queries if pictures else {},
+        "results": pictures.results if pictures else {},
+        "images": pictures.names if pictures else [],
     }
     islands: dict[str, Any] = {"page": data}
-    islands |= {f"pictures-{number}": shelf for number, shelf in enumerate(embed(list(uris)))}
+    shelves = pictures.shelves if pictures else []
+    islands |= {f"pictures-{number}": shelf for number, shelf in enumerate(shelves)}
     title = f"Evaluation: {evaluation.before['protocol']}"
     body = fill(
-        asset("report.html"),
+        asset("evaluation.html"),
         {
             "title": escape(title),
             "summary": escape(_summary(evaluation)),
             "heroes": _heroes(evaluation),
-            "notes": _notes([*evaluation.best.get("notes", []), *missing]),
-            "curves": _curves(curves),
+            "notes": notes([*evaluation.best.get("notes", []), *missing]),
+            "curves": _curves(curves, list(setups)),
             "heat": _heat(evaluation),
             "settings": _settings(evaluation),
-            "card": _card(evaluation),
+            "card": card(evaluation.document["card"]),
         },
     )
     styles = asset("base.css") + asset("report.css")
-    return page(title, body, islands, styles=styles, script=asset("base.js") + asset("report.js"))
+    script = asset("base.js") + asset("tables.js") + asset("evaluation.js")
+    return page(title, body, islands, styles=styles, script=script)
 
 
 def _summary(evaluation: Evaluation) -> str:
@@ -82,43 +86,23 @@ def _summary(evaluation: Evaluation) -> str:
     return " · ".join([*parts, evaluation.name])
 
 
-def _means(evaluation: Evaluation) -> list[str]:
-    return [name for name in evaluation.figures if "_mAP" in name]
-
-
 def _heroes(evaluation: Evaluation) -> str:
     parts = []
-    for name in _means(evaluation):
+    for name in evaluation.figures:
         before, after = evaluation.before["figures"][name], evaluation.best["figures"][name]
-        if after is None or before is None:
-            continue
-        change = ""
-        if evaluation.best["settings"]:
-            kind = "gain" if after > before else "loss" if after < before else "same"
-            sign = "−" if after < before else "+"
-            points = f"{sign}{100 * abs(after - before):.2f}"
-            change = f'<span class="{kind}">{points}</span> from {100 * before:.2f}'
-        label = escape(name.replace("_", " "))
-        parts.append(
-            f'<div class="hero"><span class="name">{label}</span><b>{100 * after:.2f}</b>'
-            f'<span class="quiet">{change}</span></div>'
-        )
-    return "".join(parts)
+        if "_mAP" in name and after is not None and before is not None:
+            below = change(before, after) if evaluation.best["settings"] else ""
+            parts.append(hero(name.replace("_", " "), percent(after), below))
+    return heroes("Mean average precision", parts)
 
 
-def _notes(notes: Sequence[str]) -> str:
-    if not notes:
-        return ""
-    return f'<div class="note"><ul>{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul></div>'
-
-
-def _curves(curves: Curves | None) -> str:
+def _curves(curves: Curves | None, setups: Sequence[str]) -> str:
     if curves is None:
         return ""
     names = ["global ranking", *(["re-ranked"] if curves.best else [])]
     figures = []
-    for setup, before in curves.before.items():
-        series = {names[0]: before, **({names[1]: curves.best[setup]} if curves.best else {})}
+    for setup in setups:
+        series = {names[0]: curves.before[setup], **({names[1]: curves.best[setup]} if curves.best else {})}
         chart = curve_chart(f"Precision over recall, {setup}", series, "recall", "precision")
         figures.append(f"<figure><figcaption>{escape(setup)}</figcaption>{chart}</figure>")
     keys = "".join(f'<li><i class="key-{n}"></i>{name}</li>' for n, name in enumerate(names))
@@ -150,37 +134,15 @@ def _settings(evaluation: Evaluation) -> str:
     if not evaluation.rows:
         return ""
     columns = [*_CHOSEN, *evaluation.figures]
-    names = [escape(name.replace("_", " ")) for name in columns]
-    head = "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in names)
-    lines = []
-    for row in evaluation.rows:
-        best = all(row[name] == evaluation.best["settings"][name] for name in _CHOSEN)
-        cells = [f"{row[name]:g}" for name in _CHOSEN]
-        cells += [_percent(row[name]) for name in columns[len(_CHOSEN) :]]
-        mark = ' class="best"' if best else ""
-        lines.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    opened = " open" if len(lines) <= _FEW else ""
-    return (
-        f"<details{opened}><summary>Settings: {len(lines):,}</summary>"
-        f'<div class="scroll"><table class="sortable">'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div></details>"
-    )
-
-
-def _card(evaluation: Evaluation) -> str:
-    card = flat(dict(evaluation.document["card"]))
-    return "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(_plain(value))}</dd>" for name, value in sorted(card.items())
-    )
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=True)
+    rows = [
+        [*(f"{row[name]:g}" for name in _CHOSEN), *(percent(row[name]) for name in evaluation.figures)]
+        for row in evaluation.rows
+    ]
+    chosen = [evaluation.best["settings"][name] for name in _CHOSEN]
+    best = next(n for n, row in enumerate(evaluation.rows) if [row[name] for name in _CHOSEN] == chosen)
+    shown = table([name.replace("_", " ") for name in columns], rows, best)
+    return folded(f"Settings: {len(rows):,}", shown, opened=few(rows))
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}"

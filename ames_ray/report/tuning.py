@@ -43,8 +43,8 @@ def landscape(
     lines = math.ceil(len(heads) / columns)
     page = new_figure(columns * _TILE + 1.0, lines * _TILE + 0.6)
     axes = page.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    low, high = _contrast(values)
-    nearest = [_nearest(heads, float(row["num_rerank"])) for row in rows]
+    low, high = contrast(values)
+    nearest = [nearest_head(heads, float(row["num_rerank"])) for row in rows]
     for number, axis in enumerate(axes.flat):
         if number >= len(heads):
             axis.set_axis_off()
@@ -64,7 +64,7 @@ def landscape(
         _log_scale(axis, table.grid.temp)
     if optimum is not None:
         best = optimum.ensemble
-        cross = axes.flat[_nearest(heads, best.num_rerank)]
+        cross = axes.flat[nearest_head(heads, best.num_rerank)]
         cross.plot(best.lamb, best.temp, "X", color=MARK, markersize=11, markeredgecolor="white")
     page.supxlabel("λ, weight of the global similarity")
     page.supylabel("γ, factor of the logit")
@@ -150,7 +150,7 @@ def budget_front(rows: Sequence[Mapping[str, Any]], figure: str, kept: Sequence[
             Line2D([], [], marker=shape, color=INK, markerfacecolor="none", linestyle="none", label=label)
         )
     axis.set_xscale("log", base=2)
-    axis.xaxis.set_major_formatter(lambda bytes_, _: _size(bytes_))
+    axis.xaxis.set_major_formatter(lambda bytes_, _: size_text(bytes_))
     axis.set_xlabel("local descriptors of a gallery image")
     axis.set_ylabel(f"{figure} [%]")
     low = np.quantile(value, 0.1)
@@ -161,7 +161,7 @@ def budget_front(rows: Sequence[Mapping[str, Any]], figure: str, kept: Sequence[
     return page
 
 
-def _contrast(values: NDArray[np.float64]) -> tuple[float, float]:
+def contrast(values: NDArray[np.float64]) -> tuple[float, float]:
     """Colours for the upper part: the best of each map differ by little, the worst by much."""
     high = float(np.nanmax(values))
     low = float(np.nanquantile(values, 0.15))
@@ -181,7 +181,8 @@ def _dots(axis: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _nearest(heads: Sequence[int], num_rerank: float) -> int:
+def nearest_head(heads: Sequence[int], num_rerank: float) -> int:
+    """Which of some K is nearest to another one, by ratio."""
     return int(np.argmin([abs(math.log1p(head) - math.log1p(num_rerank)) for head in heads]))
 
 
@@ -199,7 +200,8 @@ def _landscape_title(figure: str, rows: Sequence[Mapping[str, Any]], optimum: Op
     return "; ".join(parts)
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
+    """Bytes for people."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024 or unit == "MiB":
             return f"{count:g} {unit}" if count == int(count) else f"{count:.1f} {unit}"

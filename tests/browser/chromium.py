@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages, driven by Selenium."""
+"""A headless Chromium for tests and measurements of pages, driven by Selenium."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real runs of `ames-ray evaluate` on small stores, for tests of what explains them."""
+"""Real runs of `ames-ray evaluate` and `tune` on small stores, for tests of what explains them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tests.retrieval.authors_folder import make_data_root, make_stores
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 SWEEP = ("lamb=[0.1,0.9]", "temp=[0.2,1.5]", "num_rerank=[2,6]")
 
 
@@ -26,13 +28,22 @@ def make_input(folder: Path) -> None:
 def run(folder: Path, output: Path, *more: str) -> Path:
     """Evaluate; returns the result file."""
     before = set(output.glob("evaluation-*.json"))
+    assert main(["evaluate", *_benchmark(folder), f"output={output}", *more]) == 0
+    (made,) = set(output.glob("evaluation-*.json")) - before
+    return made
+
+
+def tuned(folder: Path, output: Path, sweep: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Search; returns the command that it printed."""
+    words = [f"sweep={sweep}", f"model={folder / 'model.safetensors'}", f"output={output}", "num_rerank=15"]
+    assert main(["tune", *_benchmark(folder), *words]) == 0
+    return capsys.readouterr().out.partition("use it: ")[2].strip()
+
+
+def _benchmark(folder: Path) -> list[str]:
     stores = folder / "stores"
-    words = [
+    return [
         f"query={stores / 'query'}",
         f"gallery=[{stores / 'gallery'},{stores / 'r1m'}]",
         f"ground_truth={folder / 'data' / 'roxford5k' / 'gnd_roxford5k.pkl'}",
-        f"output={output}",
     ]
-    assert main(["evaluate", *words, *more]) == 0
-    (made,) = set(output.glob("evaluation-*.json")) - before
-    return made

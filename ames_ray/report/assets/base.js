@@ -5,6 +5,7 @@ const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const byId = (id) => document.getElementById(id);
 const page = read("page");
 const SVG = "http://www.w3.org/2000/svg";
+const basename = (name) => name.slice(name.lastIndexOf("/") + 1) || name;
 
 // Small helpers. Text only ever enters the page as text.
 

@@ -19,7 +19,6 @@ function why(hit) {
 }
 
 const moved = (hit) => hit[BEFORE] - hit[RANK];
-const basename = (name) => name.slice(name.lastIndexOf("/") + 1) || name;
 const colour = (match) => `hsl(${Math.round(300 - 0.3 * match[0] + 0.04 * match[1])} 85% 60%)`;
 
 function movement(hit) {

@@ -1,0 +1,59 @@
+"""The command that uses what a search found, from the settings that its card holds."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from ames_ray.config.train import RECIPE, TrainSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_USUAL = {"protocol": None, "nn_file": None, "pooled": "global", "index": "exact", "reranker": "ames"}
+"""Settings of `evaluate` that the figures depend on, with their defaults."""
+_RUN_ONLY = {
+    *("recipe", "output", "pack", "checkpoint_every", "accumulate", "compile", "address", "workers"),
+    *("gpus_per_worker", "cpus_per_worker", "max_failures"),
+}
+"""Settings of training that say how it runs, not what it trains."""
+
+
+def evaluate_command(config: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    """`ames-ray evaluate` with the best setting.
+
+    Args:
+        config: Settings of `ames-ray tune`.
+        best: model, query_desc_num, db_desc_num, lamb, temp, num_rerank.
+    """
+    words = [(name, config[name]) for name in ("query", "gallery", "ground_truth")]
+    words += [(name, config[name]) for name, usual in _USUAL.items() if config.get(name, usual) != usual]
+    words.append(("model", best["model"] if config.get("model") else "…"))
+    budget = ("query_desc_num", "db_desc_num", "lamb", "temp", "num_rerank")
+    words += [(name, best[name]) for name in budget]
+    return _line("ames-ray evaluate", [*words, ("output", config["output"])])
+
+
+def train_command(config: Mapping[str, Any], recipe: str) -> str:
+    """`ames-ray train` with the best recipe, and what else the job named.
+
+    Args:
+        config: Settings of `ames-ray tune sweep=training`.
+        recipe: File of the recipe.
+    """
+    named = [
+        (name, config[name])
+        for name, field in TrainSettings.model_fields.items()
+        if name in config and name not in {*RECIPE, *_RUN_ONLY} and config[name] != field.default
+    ]
+    return _line("ames-ray train", [("recipe", recipe), *named, ("output", f"{config['output']}/best")])
+
+
+def _line(command: str, words: Iterable[tuple[str, Any]]) -> str:
+    return " ".join([command, *(shlex.quote(f"{name}={_word(value)}") for name, value in words)])
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return str(value[0]) if len(value) == 1 else f"[{','.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
