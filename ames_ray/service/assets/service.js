@@ -1,6 +1,5 @@
 const state = { about: null, query: null, results: [], picture: "", asked: null, shown: 0 };
 
-const basename = (name) => name.slice(name.lastIndexOf("/") + 1) || name;
 const similarity = (hit) => (hit.similarity === null ? "?" : hit.similarity.toFixed(3));
 
 function score(hit) {
