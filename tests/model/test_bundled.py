@@ -55,7 +55,7 @@ def photos() -> tuple[list[Pixels], list[Pixels]]:
 
 
 def reciprocal_rank(order: IntArray, wanted: int) -> float:
-    return 1 / (1 + order.tolist().index(wanted))
+    return 1 / (1 + int(np.flatnonzero(order == wanted)[0]))
 
 
 @pytest.mark.parametrize("name", BUNDLED)
