@@ -115,5 +115,10 @@ def _cluster(config: PairsConfig, gpus_per_worker: float | None = 0, *, wants_gp
     from ames_ray.distributed.crew import cluster
 
     return cluster(
-        config.address, config.workers, config.cpus_per_worker, gpus_per_worker, wants_gpu=wants_gpu
+        config.address,
+        config.workers,
+        config.cpus_per_worker,
+        gpus_per_worker,
+        wants_gpu=wants_gpu,
+        stall_timeout=config.stall_timeout,
     )

@@ -66,6 +66,9 @@ class PairsConfig(JobConfig):
         description="worker processes; 1 without an address: this one, without Ray; null: all that fit",
     )
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that Ray reserves for a worker")
+    stall_timeout: float = Field(
+        1800, gt=0, description="replace a worker on Ray that finishes nothing for so long [s]"
+    )
 
     @property
     def here(self) -> bool:

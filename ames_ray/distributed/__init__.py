@@ -2,6 +2,7 @@
 
 import os as _os
 import secrets as _secrets
+import sys as _sys
 from pathlib import Path as _Path
 
 # Ray reads all of these when it is imported; this package is imported before it. What a user set is kept.
@@ -17,8 +18,9 @@ for _name, _value in {
     _os.environ.setdefault(_name, _value)
 
 # The ports of a local Ray listen beyond localhost: a token that only this process knows keeps others out. A
-# cluster has its own rules, and a user's own token is taken where there is one.
-if not {"RAY_ADDRESS", "RAY_AUTH_MODE"} & _os.environ.keys():
+# cluster has its own rules, and a user's own token is taken where there is one. A program that imported Ray
+# before gets a token from Ray: it has read the mode already, and processes that it starts would read another.
+if "ray" not in _sys.modules and not {"RAY_ADDRESS", "RAY_AUTH_MODE"} & _os.environ.keys():
     _os.environ["RAY_AUTH_MODE"] = "token"
     if not ("RAY_AUTH_TOKEN_PATH" in _os.environ or (_Path.home() / ".ray" / "auth_token").exists()):
         _os.environ.setdefault("RAY_AUTH_TOKEN", _secrets.token_hex(32))

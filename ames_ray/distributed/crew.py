@@ -2,7 +2,7 @@
 
 Actors and not a Ray Data pool: there is no data set here, tasks are a few numbers, and results go straight to
 the driver as they come, which shows and merges them. Ray restarts an actor that was killed, and gives it its
-tasks again; a task that kills its worker every time ends the run.
+tasks again; a task that kills its worker every time, or hangs in it, ends the run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import ray
 
+from ames_ray.distributed.crew_watch import CrewWatch
 from ames_ray.distributed.runtime import connected, local_cpus, size_pool
 from ames_ray.distributed.stream import readable
 
@@ -37,6 +38,9 @@ class CrewWorker(Generic[Task, Result]):
         self._cpus = cpus
         self._work: Callable[[Task], Result] | None = None
 
+    def enter(self) -> None:
+        """Answer, which tells that Ray has found room for this worker."""
+
     def run(self, task: Task) -> Result:
         """Do one task. The first one also makes the worker: an error of a constructor would come wrapped."""
         if self._work is None:
@@ -53,14 +57,19 @@ class Actors(Generic[Task, Result]):
     Args:
         make: See `ames_ray.retrieval.crew.Hire`; it is sent to every worker.
         pool: How many, and what Ray reserves for each.
+        stall_timeout: Seconds after which a worker that finishes nothing is replaced.
     """
 
-    def __init__(self, make: Callable[[], Callable[[Task], Result]], pool: WorkerPool) -> None:
+    def __init__(
+        self, make: Callable[[], Callable[[Task], Result]], pool: WorkerPool, stall_timeout: float
+    ) -> None:
         worker: Any = ray.remote(
             num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_task_retries=_TRIES - 1
         )(CrewWorker)
-        shared = ray.put(make)
-        self._actors = [worker.remote(shared, pool.cpus) for _ in range(pool.workers)]
+        # Held as long as they live: one that is started again needs it, and Ray would have dropped it.
+        self._make = ray.put(make)
+        self._actors = [worker.remote(self._make, pool.cpus) for _ in range(pool.workers)]
+        self._watch = CrewWatch(self._actors, pool, stall_timeout)
 
     @property
     def size(self) -> int:
@@ -70,10 +79,12 @@ class Actors(Generic[Task, Result]):
     def submit(self, worker: int, task: Task) -> Future[Result]:
         """Queue a task for one of them."""
         future: Future[Result] = self._actors[worker].run.remote(task).future()
+        self._watch.follow(worker, future)
         return future
 
     def close(self) -> None:
         """End the workers, whatever they are doing."""
+        self._watch.close()
         for actor in self._actors:
             ray.kill(actor)
 
@@ -85,6 +96,7 @@ def cluster(
     gpus_per_worker: float | None = 0,
     *,
     wants_gpu: bool = False,
+    stall_timeout: float = 1800,
 ) -> Hire:
     """Workers on Ray: the running one, that of an address, or a new local one.
 
@@ -94,6 +106,7 @@ def cluster(
         cpus_per_worker: CPUs for each.
         gpus_per_worker: GPUs for each; none for 1 where there are any and they are of use.
         wants_gpu: Whether the work can use a GPU.
+        stall_timeout: Seconds after which a worker that finishes nothing is replaced.
 
     Raises:
         ResourceError: When hired: the cluster cannot be reached, or has no room.
@@ -106,7 +119,7 @@ def cluster(
     def hire(make: Callable[[], Callable[[Task], Result]]) -> Iterator[Crew[Task, Result]]:
         with connected(address, need):
             pool = size_pool(workers, cpus_per_worker, gpus_per_worker, wants_gpu=wants_gpu)
-            crew = Actors(make, pool)
+            crew = Actors(make, pool, stall_timeout)
             try:
                 yield crew
             except ray.exceptions.RayError as error:

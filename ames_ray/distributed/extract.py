@@ -20,7 +20,16 @@ from ames_ray.backbones.registry import uses_network
 from ames_ray.card import make_card
 from ames_ray.config.options import store_meta
 from ames_ray.distributed.board import Board, BoardState
-from ames_ray.distributed.runtime import WorkerPool, beside_driver, connected, local_cpus, size_pool
+from ames_ray.distributed.runtime import (
+    PATIENCE_SECONDS,
+    START_SECONDS,
+    WorkerPool,
+    beside_driver,
+    connected,
+    local_cpus,
+    say_if_crowded,
+    size_pool,
+)
 from ames_ray.distributed.stream import readable, ticking
 from ames_ray.distributed.worker import ExtractWorker, probe
 from ames_ray.errors import AmesError, FailedRowsError, RunError
@@ -42,8 +51,6 @@ if TYPE_CHECKING:
     from ames_ray.store.meta import StoreMeta
 
 _PROBE_ROWS = 16
-_START_SECONDS = 120.0
-"""A process that starts on a busy node and reads its weights is not stalled."""
 
 
 class Watcher(Protocol):
@@ -203,10 +210,11 @@ def _probe(config: ExtractConfig, manifest: Manifest, pool: WorkerPool) -> Extra
     """Send one image through one worker before the fan-out, so that a wrong path costs seconds."""
     remote = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_retries=0)(probe)
     records = manifest.records(0, min(_PROBE_ROWS, len(manifest)))
+    asked = remote.remote(config, records)
+    if not ray.wait([asked], timeout=PATIENCE_SECONDS)[0]:
+        say_if_crowded(pool)
     try:
-        found: ExtractorSpec | AmesError = ray.get(
-            remote.remote(config, records), timeout=config.stall_timeout + _START_SECONDS
-        )
+        found: ExtractorSpec | AmesError = ray.get(asked, timeout=config.stall_timeout + START_SECONDS)
     except ray.exceptions.GetTimeoutError:
         raise RunError(
             f"the first image was not finished within {config.stall_timeout:g} s",

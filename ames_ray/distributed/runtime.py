@@ -19,21 +19,33 @@ from ames_ray.distributed.stream import readable
 from ames_ray.errors import ResourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 logger = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 256 << 20
 """Only shard ids and summaries pass through it."""
+START_SECONDS = 120.0
+"""A process that starts on a busy node and reads its weights is not stalled."""
+PATIENCE_SECONDS = 10.0
+"""Workers that are not there by then may be waiting for room."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPool:
-    """How many workers, and what Ray reserves for each."""
+    """How many workers, and what Ray reserves for each.
+
+    Attributes:
+        workers: How many.
+        cpus: CPUs for each.
+        gpus: GPUs for each.
+        room: How many of them can start at once; the others have to wait until other jobs end.
+    """
 
     workers: int
     cpus: float
     gpus: float
+    room: int
 
 
 @contextmanager
@@ -64,7 +76,7 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
         with _native_quiet(), _own_sigterm():
             where = {"address": address} if address else local
             ray.init(**where, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - a bare one where a busy machine does not start it in time
         raise ResourceError(f"Ray at {address or 'this machine'} cannot be used: {error}") from None
     try:
         with _readable_losses():
@@ -93,11 +105,18 @@ def _disable_logging(*, disabled: bool) -> None:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep the program's SIGTERM handler: Ray's would end the process with an exit code of its own."""
+    """Keep the program's SIGTERM handler: Ray's would end the process with an exit code of its own.
+
+    While Ray starts, its handler is there; what it raises becomes what the program's own would have raised.
+    """
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -160,7 +179,21 @@ def size_pool(
             f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs",
             f"pass workers={fits}" if fits else "lower cpus_per_worker= or gpus_per_worker=, or add nodes",
         )
-    return WorkerPool(workers, cpus_per_worker, gpus_per_worker)
+    room = _fitting(ray.available_resources(), cpus_per_worker, gpus_per_worker)
+    return WorkerPool(workers, cpus_per_worker, gpus_per_worker, room)
+
+
+def say_if_crowded(pool: WorkerPool) -> None:
+    """Say what workers wait for that are not there yet, where other jobs hold their place."""
+    free = ray.available_resources()
+    if pool.room >= pool.workers or _fitting(free, pool.cpus, pool.gpus):
+        return
+    each = f"{pool.cpus:g} CPUs" + (f" and {pool.gpus:g} GPUs" if pool.gpus else "")
+    logger.warning(
+        "waiting for room: %d workers need %s each; other jobs hold so much of the cluster's %g CPUs and "
+        "%g GPUs that only %d could start",
+        *(pool.workers, each, *_have(), pool.room),
+    )
 
 
 def _have() -> tuple[float, float]:
@@ -171,10 +204,13 @@ def _have() -> tuple[float, float]:
 
 def _room(cpus_per_worker: float, gpus_per_worker: float) -> int:
     """Workers that the nodes that are up have room for."""
-    cpus, gpus = _have()
-    room = [math.floor(cpus / cpus_per_worker)]
+    return _fitting(ray.cluster_resources(), cpus_per_worker, gpus_per_worker)
+
+
+def _fitting(resources: Mapping[str, float], cpus_per_worker: float, gpus_per_worker: float) -> int:
+    room = [math.floor(resources.get("CPU", 0.0) / cpus_per_worker)]
     if gpus_per_worker:
-        room.append(math.floor(gpus / gpus_per_worker))
+        room.append(math.floor(resources.get("GPU", 0.0) / gpus_per_worker))
     return min(room)
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import ames_ray.distributed  # noqa: F401 - before any test imports ray, which reads what this sets
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """One local Ray for the whole session, with two GPUs that are only declared."""
-    import ames_ray.distributed  # noqa: F401 - sets what Ray reads at import
-
     os.environ["PYTHONPATH"] = str(ROOT)
     import ray
 

@@ -1,0 +1,55 @@
+"""Ray as it starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.end_to_end.test_commands import environment
+from tests.photos import make_photos
+
+STRUCK = """
+import os, signal, sys, threading, time
+from ames_ray.cli.main import _interrupt, main
+
+def strike():
+    while signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, _interrupt):
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=strike, daemon=True).start()
+sys.exit(main(sys.argv[1:]))
+"""
+"""A command that is sent SIGTERM as soon as Ray has put its own handler in place."""
+
+
+def test_a_stop_while_ray_starts_is_said_like_any_other(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 1)
+    words = ["extract", f"images={tmp_path / 'photos'}", f"output={tmp_path / 'store'}", "backbone=blank"]
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK, *words],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "interrupted: what is finished is kept, the same command goes on from there\n"
+
+
+def test_a_program_that_has_imported_ray_already_may_use_it(tmp_path: Path) -> None:
+    code = "import ray\nfrom ames_ray.distributed.runtime import connected\n"
+    code += "with connected(None, 1): print('there')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={name: value for name, value in environment().items() if not name.startswith("RAY_")}
+        | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout == "there\n", done.stderr
+    assert (tmp_path / ".ray" / "auth_token").exists(), "without a token anyone could use it"
