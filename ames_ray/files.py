@@ -230,6 +230,8 @@ class Storage:
     def own(self, purpose: str) -> Iterator[None]:
         """Hold the folder for one run; a second run is refused while the first one lives.
 
+        What killed runs left half written in it, or in folders in it that no other run holds, is deleted.
+
         Args:
             purpose: What the owner is doing, for the message that a second run sees.
 

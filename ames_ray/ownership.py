@@ -11,8 +11,11 @@ import fcntl
 import json
 import logging
 import os
+import re
 import threading
 from contextlib import contextmanager, suppress
+from glob import escape
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,13 +23,15 @@ from ames_ray.errors import StoreError
 from ames_ray.files import OWNER, TEMPORARY, Storage, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 20.0
 STALE_SECONDS = 90.0
 _CLOCK = f"{OWNER}{TEMPORARY}clock"
+_ATTEMPT = re.compile(re.escape(TEMPORARY) + r"\d+-[0-9a-f]{8}$")
+"""How the temporary names of `Storage.publishing` end."""
 
 
 @contextmanager
@@ -46,10 +51,17 @@ def own_local(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
         handle.truncate(0)
         handle.write(to_json(claim))
         handle.flush()
+        _sweep(Path(storage.root))
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def sweep_attempts(storage: Storage, name: str) -> None:
+    """Delete what killed runs left of one file, which nobody but the caller writes; nothing if remote."""
+    if storage.filesystem is None:
+        _remove(Path(storage.root).glob(f"{escape(name)}{TEMPORARY}*"))
 
 
 @contextmanager
@@ -81,6 +93,18 @@ def own_remote(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
         thread.join()
         if _is_ours(storage, claim):
             storage.delete(OWNER)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what killed runs left in a folder, and in folders in it that no other run holds."""
+    inside = (path for path in folder.glob(f"*/*{TEMPORARY}*") if not (path.parent / OWNER).exists())
+    _remove(chain(folder.glob(f"*{TEMPORARY}*"), inside))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if _ATTEMPT.search(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _beat(storage: Storage, claim: dict[str, Any], ended: threading.Event) -> None:

@@ -13,6 +13,7 @@ from pyarrow.fs import LocalFileSystem
 
 from ames_ray.errors import StoreError
 from ames_ray.files import Storage, is_remote, sha256_file, to_json
+from ames_ray.ownership import sweep_attempts
 
 
 @pytest.fixture(params=["local", "filesystem"])
@@ -111,6 +112,24 @@ def test_a_killed_owner_frees_the_folder_at_once(tmp_path: Path) -> None:
     with Storage.at(tmp_path).own("extract"):
         pass
     assert time.monotonic() - began < 5
+
+
+def test_an_owner_starts_without_the_halves_of_killed_runs(tmp_path: Path) -> None:
+    halves = ["a.json.tmp-12-0123abcd", "checkpoints/b.pt.tmp-7-89abcdef", "other/c.tmp-1-00000000"]
+    kept = ["mine.tmp-1-ab", "checkpoints/b.pt", "other/.owner.json"]
+    for name in (*halves, *kept):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with Storage.at(tmp_path).own("train"):
+        left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()} - {".owner.json"}
+    assert left == {*kept, halves[2]}, "another run holds the folder of the last one"
+
+
+def test_what_killed_runs_left_of_one_file_goes(tmp_path: Path) -> None:
+    for name in ("a[1].parquet.tmp-1-00000000", "b.parquet.tmp-1-00000000", "a[1].parquet"):
+        (tmp_path / name).touch()
+    sweep_attempts(Storage.at(tmp_path), "a[1].parquet")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a[1].parquet", "b.parquet.tmp-1-00000000"]
 
 
 def test_free_space_of_a_folder_that_is_still_to_be_made(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from ames_ray.cli.tables import facts
 from ames_ray.evaluation.candidates import candidates
 from ames_ray.evaluation.score_files import save_scores
 from ames_ray.files import Storage
+from ames_ray.ownership import sweep_attempts
 from ames_ray.retrieval.belongs import check_belongs
 from ames_ray.retrieval.benchmark import Benchmark
 from ames_ray.retrieval.gallery import Gallery
@@ -29,8 +30,10 @@ def score(config: ScoreConfig) -> None:
     pairs = _pairs(config, shortlist, query, gallery)
     folder, name = Storage.of_file(config.output)
     pieces = folder.child(f"{name}.pieces")
-    found = Scoring(config, config.model, pairs, query, gallery)(pieces)
-    save_scores(found, config.output)
+    with pieces.own("ames-ray score"):
+        sweep_attempts(folder, name)
+        found = Scoring(config, config.model, pairs, query, gallery)(pieces)
+        save_scores(found, config.output)
     forget_pieces(pieces)
     facts(
         "score",

@@ -63,3 +63,5 @@ def test_recipes_are_defaults_that_settings_beat() -> None:
 def test_an_unknown_source_is_refused(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *words(here, tmp_path / "run", "source=stars")]) == 2
     assert "source=stars: there is no such source" in capsys.readouterr().err
+    assert main(["train", *words(here, tmp_path / "run", "source=stars:bright")]) == 2
+    assert "source=stars:bright cannot be imported" in capsys.readouterr().err
