@@ -23,8 +23,8 @@ class ReportConfig(JobConfig):
     positional: ClassVar[tuple[str, ...]] = ("run", "also")
 
     run: FolderPath = Field(
-        description="result file of `ames-ray evaluate`; or the folder of an evaluation, of a sweep of `tune`, "
-        "of a run of `train`; or a folder around such folders"
+        description="result file of `ames-ray evaluate`; or the folder of an evaluation, of a sweep of "
+        "`tune`, of a run of `train`; or a folder around such folders"
     )
     also: Uris = Field(
         [], description="further training runs to draw over the first: one, or [runs/b,runs/c]"
