@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ames_ray.report.evaluation import Evaluation
 
-_PLACES = {"output", "address"}
+PLACES = {"output", "address"}
 """Settings that say where a run was, not what it computed."""
 
 
@@ -113,7 +113,7 @@ def _choices(first: Evaluation, second: Evaluation) -> dict[str, tuple[Any, Any]
 def _decided(evaluation: Evaluation) -> dict[str, Any]:
     """Settings of the run, what its input was made with, the best row and the versions."""
     card = evaluation.document["card"]
-    config = {name: value for name, value in evaluation.config.items() if name not in _PLACES}
+    config = {name: value for name, value in evaluation.config.items() if name not in PLACES}
     return {
         "config": config,
         "best": evaluation.best["settings"],

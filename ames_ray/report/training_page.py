@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ames_ray.report.compare import flat
+from ames_ray.report.compare import PLACES, flat
 from ames_ray.report.parts import (
     card,
     change,
@@ -186,7 +186,7 @@ def _settings(runs: Sequence[TrainingRun]) -> str:
     """Settings by run; of several those that differ come first, the others folded."""
     runs = [run for run in runs if run.card]
     cards = [flat(dict(run.card["config"])) for run in runs]
-    names = sorted({name for values in cards for name in values})
+    names = sorted({name for values in cards for name in values} - PLACES)
     if not names:
         return ""
     rows = {name: [plain(values[name]) if name in values else "–" for values in cards] for name in names}

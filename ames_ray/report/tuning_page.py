@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _FACTS = ("trial", "state", "known", "reason", "run")
 _COSTS = ("bytes_an_image", "seconds_a_query")
+_MANY = 20
+"""Trials from which on the worst tenth lies at the edge of a chart, so that the others are told apart."""
 _LAST = ("state", "reason", "run")
 
 
@@ -125,7 +127,7 @@ def _convergence(run: TuningRun, readouts: list[dict[str, Any]]) -> str:
         optimum = np.full(2, 100 * run.exact["value"])
         lines.append(Line("exact optimum", np.array([x[0], x[-1]]), optimum, 1, "dashed"))
     name = run.figure.replace("_", " ")
-    lowest = float(np.quantile(values, 0.1))
+    lowest = float(np.quantile(values, 0.1)) if len(values) >= _MANY else float(values.min())
     chart = line_chart(f"{name} over trials", lines, "trial", f"{name}, %", form=".2f", lowest=lowest)
     readouts.append({"stops": chart.stops})
     below = int((values < lowest).sum())
