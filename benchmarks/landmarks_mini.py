@@ -6,10 +6,13 @@ r"""Baselines of `landmarks_mini` and, if weights are given, AMES beside them, i
             output=data/stores/$split
     done
     python -m benchmarks.landmarks_mini data/landmarks_mini data/stores
-    python -m benchmarks.landmarks_mini data/landmarks_mini data/stores --model runs/small/best.safetensors
+    python -m benchmarks.landmarks_mini data/landmarks_mini data/stores --descriptors 100 --num-rerank 100 \
+        --model runs/full0/last.safetensors runs/full1/last.safetensors runs/full2/last.safetensors
 
 Every setting (ratio, λ, γ) is chosen on the validation scenes, by the mean of medium and hard, and reported
-on the test scenes. Intervals are 95 % over scenes: a scene's queries of all seeds are drawn together.
+on the test scenes; a network also with λ and γ as they are before tuning. Intervals are 95 % over scenes: a
+scene's queries of all seeds are drawn together. Folders of weights whose names differ by a number at the end
+are training seeds of one network.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
 from ames_ray.retrieval.scoring import ScoreOptions
 from benchmarks.record import save
+from benchmarks.seeds import over_seeds
 
 RATIOS = tuple(np.round(np.arange(0.5, 0.96, 0.05), 2).tolist())
 LAMBS = tuple(np.round(np.arange(0, 1.01, 0.05), 2).tolist())
@@ -45,6 +49,8 @@ TUNED_ON = ("medium", "hard")
 RESAMPLES = 10_000
 COUNT_TEMP = 0.005
 """γ that keeps the sigmoid of some hundred matches away from 1, so that no two counts fall together."""
+UNTUNED = (0.5, 0.5)
+"""λ and γ where nobody tuned them."""
 COUNT_TEMPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 LOGIT_TEMPS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
@@ -226,14 +232,17 @@ def _report(
     settings: dict[str, Any],
     plain_temp: float,
 ) -> list[dict[str, Any]]:
-    """A method alone, and its ensemble with the global similarity."""
+    """A method alone, and its ensembles with the global similarity."""
     lamb, temp = best_ensemble(val, evaluations[0], temps, depth)
     lines = []
-    for told, setting in ((name, (0.0, plain_temp)), (f"{name}, ensemble", (lamb, temp))):
+    tried = {name: (0.0, plain_temp), f"{name}, ensemble": (lamb, temp)}
+    if name != "mutual":
+        tried[f"{name}, ensemble before tuning"] = UNTUNED
+    for told, setting in tried.items():
         found = precisions(evaluations[1], *setting, depth)
         made = {"descriptors": count, "K": depth, **settings}
         if told != name:
-            made |= {"lamb": lamb, "temp": temp}
+            made |= dict(zip(("lamb", "temp"), setting, strict=True))
         lines.append({"method": told, **made, **row(test, found, before, mutual)})
     return lines
 
@@ -258,9 +267,7 @@ def main() -> None:
     )
     parser.add_argument("photos", type=Path, help="folder of `ames-ray samples set=landmarks_mini`")
     parser.add_argument("stores", type=Path, help="folder of the stores val_query, val_gallery, test_query …")
-    parser.add_argument(
-        "--model", action="append", default=[], help="AMES weights; may be given more than once"
-    )
+    parser.add_argument("--model", nargs="+", default=[], help="AMES weights, any number of files")
     parser.add_argument("--descriptors", type=int, nargs="+", default=[100, 300])
     parser.add_argument("--num-rerank", type=int, nargs="+", default=[100, 300])
     options = parser.parse_args()
@@ -269,8 +276,13 @@ def main() -> None:
     lines = compare(val, test, options.descriptors, options.num_rerank, options.model)
     print(table(lines))
     queries = {tier: int((test.tier == tier).sum()) for tier in TIERS}
-    sizes = {"test_queries": queries, "val_gallery": len(val.gallery), "test_gallery": len(test.gallery)}
-    save("landmarks_mini", "models" if options.model else "baselines", {**sizes, "rows": lines})
+    sizes: dict[str, Any] = {"test_queries": queries}
+    sizes |= {"val_gallery": len(val.gallery), "test_gallery": len(test.gallery)}
+    if seeds := over_seeds(lines, TIERS):
+        sizes["over_seeds"] = seeds
+    counts = ", ".join(map(str, options.descriptors))
+    section = f"models, {counts} descriptors" if options.model else "baselines"
+    save("landmarks_mini", section, {**sizes, "rows": lines})
 
 
 if __name__ == "__main__":
