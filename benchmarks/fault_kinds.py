@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.dying import VARIABLE
-from benchmarks.fault_workloads import Workload
+from benchmarks.fault_workload import Workload
 
 Hurt = Callable[[psutil.Process], str]
 HUNG = 124
@@ -39,9 +39,13 @@ def node(run: psutil.Process) -> str:
     return _hit(managers, psutil.Process.kill)
 
 
-def stall(run: psutil.Process) -> str:
-    """Stop a worker for ever, as a dead network share does."""
-    return _hit(_workers(run), psutil.Process.suspend)
+def stall(worker: str) -> Hurt:
+    """Stop a worker for ever, as a dead network share does: one of those that have the work in hand."""
+
+    def hurt(run: psutil.Process) -> str:
+        return _hit([p for p in _workers(run) if worker in _name(p)], psutil.Process.suspend)
+
+    return hurt
 
 
 def _hit(candidates: list[psutil.Process], how: Callable[[psutil.Process], None]) -> str:
@@ -53,7 +57,12 @@ def _hit(candidates: list[psutil.Process], how: Callable[[psutil.Process], None]
     return name
 
 
-SIGNALS: dict[str, Hurt] = {"driver": driver, "worker": worker, "node": node, "stall": stall}
+def driver_when_begun(folder: Path, begun: str) -> Hurt:
+    """Kill the command once a file of that pattern is there."""
+    return lambda run: driver(run) if _published(folder, begun) else ""
+
+
+SIGNALS: dict[str, Hurt] = {"driver": driver, "worker": worker, "node": node}
 
 
 @contextmanager
@@ -77,7 +86,7 @@ def collect(run: subprocess.Popen[bytes], seen: list[psutil.Process]) -> None:
 
 
 def hurt_at(
-    run: subprocess.Popen[bytes], kind: str, seconds: float, seen: list[psutil.Process]
+    run: subprocess.Popen[bytes], hurt: Hurt, seconds: float, seen: list[psutil.Process]
 ) -> tuple[str, float]:
     """Hurt a command some seconds after its start, or as soon after as there is something to hurt.
 
@@ -89,7 +98,7 @@ def hurt_at(
         collect(run, seen)
         passed = time.monotonic() - began
         with suppress(psutil.NoSuchProcess):
-            if passed >= seconds and (name := SIGNALS[kind](psutil.Process(run.pid))):
+            if passed >= seconds and (name := hurt(psutil.Process(run.pid))):
                 return name, passed
         time.sleep(0.05)
     return "", float("nan")
@@ -123,6 +132,13 @@ def die_at(workload: Workload, inputs: Path, output: Path, moment: str) -> int:
     return code
 
 
+def tear(folder: Path, begun: str) -> None:
+    """Cut the last file of that pattern short, as a power cut does to what the disk had not written yet."""
+    last = max(_published(folder, begun))
+    with last.open("r+b") as handle:
+        handle.truncate(last.stat().st_size * 2 // 3)
+
+
 @contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
     """A disk of 4 MB at a folder; says whether one can be mounted here."""
@@ -136,14 +152,18 @@ def small_disk(folder: Path) -> Iterator[bool]:
             subprocess.run(["umount", str(folder)], check=True)
 
 
-def fill_when_begun(run: subprocess.Popen[bytes], folder: Path, filler: Path) -> None:
-    """Take all free space once the command has published something."""
-    while run.poll() is None and not any(p.is_file() for p in folder.rglob("0*")):
+def fill_when_begun(run: subprocess.Popen[bytes], folder: Path, begun: str, filler: Path) -> None:
+    """Take all free space once the command has published a file of that pattern."""
+    while run.poll() is None and not _published(folder, begun):
         time.sleep(0.02)
     with suppress(OSError), filler.open("wb", buffering=0) as handle:
         while run.poll() is None:
             handle.write(bytes(4096))
             time.sleep(0 if handle.tell() < 3_000_000 else 0.001)
+
+
+def _published(folder: Path, begun: str) -> list[Path]:
+    return [path for path in folder.rglob(begun) if path.is_file()]
 
 
 def _workers(run: psutil.Process) -> list[psutil.Process]:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import fault_kinds
-from benchmarks.fault_workloads import WORKLOADS, Workload
+from benchmarks.fault_workload import Workload
+from benchmarks.fault_workloads import WORKLOADS
 from benchmarks.record import save
 
 _RESUMES = 4
@@ -68,13 +69,14 @@ class Suite:
 
     Args:
         workload: What to disturb.
-        folder: Where the input and all outputs go.
+        inputs: Where the input goes, which may hold that of other workloads.
+        outputs: Where all outputs go.
     """
 
-    def __init__(self, workload: Workload, folder: Path) -> None:
+    def __init__(self, workload: Workload, inputs: Path, outputs: Path) -> None:
         self._workload = workload
-        self._inputs = folder / "inputs"
-        self._outputs = folder / "outputs"
+        self._inputs = inputs
+        self._outputs = outputs
         self._outputs.mkdir(parents=True)
         workload.prepare(self._inputs)
         plain = self._outputs / "undisturbed"
@@ -87,15 +89,21 @@ class Suite:
     def kinds(self) -> list[str]:
         """What can be done to the workload."""
         moments = [f"at {moment}" for moment in self._workload.moments]
-        return [*fault_kinds.SIGNALS, *moments, *_SPECIAL]
+        some = [("stall", self._workload.worker), ("torn file", self._workload.can_tear)]
+        return [*fault_kinds.SIGNALS, *moments, *(kind for kind, can in some if can), *_SPECIAL]
 
     def disturb(self, kind: str, chance: random.Random) -> Disturbance:
         """One disturbance, and what became of the output."""
         output = self._outputs / "disturbed"
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
-        if kind in fault_kinds.SIGNALS:
-            return self._signal(kind, output, chance)
+        hurts = {
+            **fault_kinds.SIGNALS,
+            "stall": fault_kinds.stall(self._workload.worker),
+            "torn file": fault_kinds.driver_when_begun(output, self._workload.begun),
+        }
+        if kind in hurts:
+            return self._hit(kind, hurts[kind], output, chance)
         if kind == "full disk":
             return self._on_a_small_disk(output)
         if kind == "two drivers":
@@ -104,12 +112,14 @@ class Suite:
             ended = fault_kinds.die_at(self._workload, self._inputs, output, kind.removeprefix("at "))
         return self._compare(kind, ended, self._resume(output), output)
 
-    def _signal(self, kind: str, output: Path, chance: random.Random) -> Disturbance:
+    def _hit(self, kind: str, hurt: fault_kinds.Hurt, output: Path, chance: random.Random) -> Disturbance:
         random.seed(chance.random())
         planned = chance.uniform(0.25, 0.95) * self.seconds
         with self._workload.start(self._inputs, output) as run, fault_kinds.watched(run) as seen:
-            victim, at = fault_kinds.hurt_at(run, kind, planned, seen)
+            victim, at = fault_kinds.hurt_at(run, hurt, planned, seen)
             ended = fault_kinds.ended(run)
+            if victim and kind == "torn file":
+                fault_kinds.tear(output, self._workload.begun)
             # Resumed while what is left of the killed run may still be at work.
             resumes = self._resume(output)
         found = self._compare(kind, ended, resumes, output)
@@ -120,7 +130,7 @@ class Suite:
             if not possible:
                 raise RuntimeError("a small disk cannot be mounted here: run as root")
             with self._workload.start(self._inputs, output) as run, fault_kinds.watched(run):
-                fault_kinds.fill_when_begun(run, output, output / "filler")
+                fault_kinds.fill_when_begun(run, output, self._workload.begun, output / "filler")
                 ended = fault_kinds.ended(run)
             (output / "filler").unlink(missing_ok=True)
             return self._compare("full disk", ended, self._resume(output), output)
@@ -154,9 +164,10 @@ class Suite:
 def run_suite(names: list[str], kills: int, seed: int, folder: Path) -> list[Disturbance]:
     """Spread the disturbances evenly over the workloads and their kinds, at random times."""
     chance = random.Random(seed)
+    (folder / "inputs").mkdir()
     done = []
     for number, name in enumerate(names):
-        suite = Suite(WORKLOADS[name], folder / name)
+        suite = Suite(WORKLOADS[name], folder / "inputs", folder / name)
         kinds = suite.kinds()
         chance.shuffle(kinds)
         for turn in range(kills // len(names) + (number < kills % len(names))):

@@ -6,6 +6,7 @@ second run of the command take the same path, with as many workers as there are.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socket
@@ -18,7 +19,14 @@ import ray.train
 import ray.train.torch
 
 from ames_ray.config.train_parts import make_parts, prepare
-from ames_ray.distributed.runtime import WorkerPool, connected, size_pool
+from ames_ray.distributed.runtime import (
+    PATIENCE_SECONDS,
+    WorkerPool,
+    beside_driver,
+    connected,
+    say_if_crowded,
+    size_pool,
+)
 from ames_ray.distributed.train_board import TrainBoard
 from ames_ray.errors import AmesError, RunError
 from ames_ray.training.group import Group
@@ -28,8 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ames_ray.config.train import TrainConfig
+    from ames_ray.distributed.train_board import TrainNews
     from ames_ray.training.loop import TrainReport
     from ames_ray.training.progress import TrainProgress, Watcher
+
+logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
 
@@ -55,8 +66,9 @@ def run(config: TrainConfig, watcher: Watcher) -> TrainReport:
             wants_gpu=config.device != "cpu",
         )
         prepare(config)
-        board = ray.remote(num_cpus=0)(TrainBoard).remote()
-        failed = _watch(_trainer(config, pool, board), board, watcher)
+        # On the driver's node: the loss of any other node must not end the run.
+        board = ray.remote(num_cpus=0, scheduling_strategy=beside_driver())(TrainBoard).remote()
+        failed = _watch(config, pool, board, watcher)
         report, error = ray.get(board.outcome.remote())
     if error is not None:
         raise error
@@ -92,6 +104,7 @@ def _work(given: Mapping[str, Any]) -> None:
     error: AmesError | None = ray.get(board.stopped.remote())
     if error is not None:
         raise error
+    board.enter.remote(ray.get_runtime_context().current_actor)
     try:
         group = Group.current(ray.train.torch.get_device())
         report = TrainLoop(make_parts(given["config"]), group, _Reporter(board, group.rank)).run()
@@ -123,8 +136,9 @@ class _Reporter:
         ray.train.report(dict(figures))
 
 
-def _watch(trainer: ray.train.torch.TorchTrainer, board: Any, watcher: Watcher) -> Exception | None:
+def _watch(config: TrainConfig, pool: WorkerPool, board: Any, watcher: Watcher) -> Exception | None:
     """Run to the end in a thread, and tell the watcher meanwhile; returns what stopped it."""
+    trainer = _trainer(config, pool, board)
     ended: list[Exception | None] = []
 
     def fit() -> None:
@@ -136,16 +150,31 @@ def _watch(trainer: ray.train.torch.TorchTrainer, board: Any, watcher: Watcher) 
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
+    patience = time.monotonic() + PATIENCE_SECONDS
     while True:
         thread.join(_TICK_SECONDS)
         running = thread.is_alive()
-        progress, epochs = ray.get(board.news.remote())
-        for figures in epochs:
+        news: TrainNews = ray.get(board.news.remote())
+        for figures in news.epochs:
             watcher.epoch(figures)
-        if progress is not None:
-            watcher.step(progress)
+        if news.progress is not None:
+            watcher.step(news.progress)
         if not running:
             return ended[0]
+        if news.workers:
+            patience = math.inf
+        if time.monotonic() > patience:
+            patience = math.inf
+            say_if_crowded(pool)
+        if news.workers and news.quiet > config.stall_timeout:
+            _end_stalled(config, board)
+
+
+def _end_stalled(config: TrainConfig, board: Any) -> None:
+    """End the workers, of which one does not move; Ray Train starts others, as after a death."""
+    logger.warning("no step was finished for %g s; the workers are started again", config.stall_timeout)
+    for actor in ray.get(board.dismiss.remote()):
+        ray.kill(actor)
 
 
 def _stay_local(config: TrainConfig) -> None:

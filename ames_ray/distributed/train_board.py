@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from ames_ray.distributed.runtime import START_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ray.actor import ActorHandle
+
     from ames_ray.errors import AmesError
     from ames_ray.training.loop import TrainReport
     from ames_ray.training.progress import TrainProgress
+
+
+@dataclass(frozen=True, slots=True)
+class TrainNews:
+    """What happened since the driver last asked.
+
+    Attributes:
+        progress: Where the run is, or none.
+        epochs: What each epoch reached.
+        workers: How many began.
+        quiet: Seconds since anything happened, or should have.
+    """
+
+    progress: TrainProgress | None
+    epochs: list[Mapping[str, float]]
+    workers: int
+    quiet: float
 
 
 @dataclass(slots=True)
@@ -20,22 +42,38 @@ class TrainBoard:
     Attributes:
         progress: Where the run is, as the first worker last told.
         epochs: What each epoch reached, since the driver last asked.
+        actors: The workers that began, since they were last dismissed.
+        last: When anything happened, or when it should have.
         report: What the run reached, once it is at its end.
         error: What stopped a worker, and would stop it again.
     """
 
     progress: TrainProgress | None = None
     epochs: list[Mapping[str, float]] = field(default_factory=list)
+    actors: list[ActorHandle] = field(default_factory=list)
+    last: float = field(default_factory=time.monotonic)
     report: TrainReport | None = None
     error: AmesError | None = None
+
+    def enter(self, actor: ActorHandle) -> None:
+        """A worker begins; the time it takes to start and to read its input is no silence."""
+        self.actors.append(actor)
+        self.last = time.monotonic() + START_SECONDS
+
+    def dismiss(self) -> list[ActorHandle]:
+        """The workers that began; they are to be ended."""
+        actors, self.actors = self.actors, []
+        return actors
 
     def step(self, progress: TrainProgress) -> None:
         """The first worker did a step."""
         self.progress = progress
+        self.last = time.monotonic()
 
     def epoch(self, figures: Mapping[str, float]) -> None:
         """The first worker is through an epoch."""
         self.epochs.append(figures)
+        self.last = time.monotonic()
 
     def finish(self, report: TrainReport) -> None:
         """The run is at its end."""
@@ -49,11 +87,11 @@ class TrainBoard:
         """Why there is no use in starting again, or none."""
         return self.error
 
-    def news(self) -> tuple[TrainProgress | None, list[Mapping[str, float]]]:
+    def news(self) -> TrainNews:
         """What happened since the last call."""
         epochs, self.epochs = self.epochs, []
         progress, self.progress = self.progress, None
-        return progress, epochs
+        return TrainNews(progress, epochs, len(self.actors), time.monotonic() - self.last)
 
     def outcome(self) -> tuple[TrainReport | None, AmesError | None]:
         """How the run ended."""

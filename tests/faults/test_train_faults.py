@@ -28,8 +28,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_training_folder(tmp_path_factory.mktemp("training"))
 
 
-def start(here: Path, output: Path) -> subprocess.Popen[str]:
-    settings = words(here, output, "epochs=40", "workers=2", *validated(here))
+def start(here: Path, output: Path, *more: str) -> subprocess.Popen[str]:
+    settings = words(here, output, "epochs=40", "workers=2", *validated(here), *more)
     return subprocess.Popen(
         [sys.executable, "-m", "ames_ray.cli.main", "train", *settings],
         cwd=ROOT,
@@ -91,4 +91,14 @@ def test_a_killed_command_goes_on_when_it_is_run_again(here: Path, undisturbed: 
     running.communicate(timeout=PATIENCE)
     assert not (tmp_path / "run" / "card.json").exists()
     finish(start(here, tmp_path / "run"))
+    same_curve(tmp_path / "run", undisturbed)
+
+
+def test_a_stalled_worker_is_started_again(here: Path, undisturbed: Path, tmp_path: Path) -> None:
+    running = start(here, tmp_path / "run", "stall_timeout=20")
+    wait_for_checkpoint(running, tmp_path / "run")
+    next(train_workers(running)).suspend()
+    _, errors = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, errors
+    assert "no step was finished for 20 s; the workers are started again" in errors
     same_curve(tmp_path / "run", undisturbed)
