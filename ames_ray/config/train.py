@@ -168,7 +168,7 @@ class TrainConfig(TrainSettings):
         None, gt=0, description="go on with so many where nodes are lost; null: wait for all"
     )
     stall_timeout: float = Field(
-        1800, gt=0, description="start workers on Ray again that finish no step for so long [s]"
+        1800, gt=0, description="start workers on Ray again that finish no step or validation for so long [s]"
     )
 
     @model_validator(mode="after")
