@@ -140,7 +140,7 @@ THEIRS: list[tuple[str, str, str]] = [
     ("evaluate", "query_sequence_len=600", "write query_desc_num=600"),
     ("evaluate", "test_dataset.sequence_len=600", "write db_desc_num=600"),
     ("evaluate", "resume=model.pt", "write model=model.pt"),
-    ("train", "--multirun", "a command trains one network"),
+    ("train", "--multirun", "`ames-ray tune sweep=training` tries many settings"),
     ("train", "desc_name=dinov2", "store="),
     ("train", "data_root=/data", "store="),
     ("train", "model.binarized=True", "write binary=True"),
