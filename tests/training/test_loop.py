@@ -143,10 +143,10 @@ def test_a_student_learns_from_its_teacher(here: Path, undisturbed: Path, tmp_pa
     torch.manual_seed(0)
     save_rotation(torch.linalg.qr(torch.randn(DIM, DIM))[0][:, :16], tmp_path / "itq.npz")
     words = ("binary=true", f"itq={tmp_path / 'itq.npz'}", f"teacher={undisturbed / 'last.pt'}")
-    report = run_here(job(here, tmp_path / "run", *words, "epochs=6", "lr=0.005"))
+    report = run_here(job(here, tmp_path / "run", *words, "epochs=10", "lr=0.005"))
     rows = curve(tmp_path / "run")
     errors = [float(row[CURVE.index("token_mse")]) for row in rows]
-    assert np.mean(errors[-5:]) < 0.85 * np.mean(errors[:5])
+    assert np.mean(errors[-5:]) < 0.8 * np.mean(errors[:5])
     assert report.loss > 10 * np.mean(errors[-5:]) * 0.9
     assert load_ames(tmp_path / "run" / "last.pt").options.binary
 
