@@ -20,14 +20,12 @@ def _network(name: str, pretrained: bool) -> Ames:
     from ames_ray.model.checkpoints import load_ames
     from ames_ray.model.options import BUNDLED, PUBLISHED
 
-    if name in BUNDLED:
-        model = load_ames(name)
-        return model if pretrained else Ames(model.options).eval()
+    options = {**PUBLISHED, **BUNDLED}[name]
     if not pretrained:
-        return Ames(PUBLISHED[name]).eval()
+        return Ames(options).eval()
     model = load_ames(name)
-    if model.options != PUBLISHED[name]:
-        raise WeightsError(f"the file of {name} holds {model.options}, not {PUBLISHED[name]}")
+    if model.options != options:
+        raise WeightsError(f"the file of {name} holds {model.options}, not {options}")
     return model
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import shlex
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,8 @@ from rich.markup import escape
 from ames_ray.card import make_card
 from ames_ray.cli.tables import facts
 from ames_ray.files import Storage, to_json
+from ames_ray.report.tuning_run import RESULT, TRIALS
+from ames_ray.report.use_it import evaluate_command
 from ames_ray.tuning.front import on_front
 from ames_ray.tuning.objective import Budget
 
@@ -29,13 +29,7 @@ if TYPE_CHECKING:
     from ames_ray.tuning.study import OpenStudy
     from ames_ray.tuning.sweep_file import Sweep
 
-STUDY, RESULT, TRIALS, FRONT, PRESET = (
-    "study.journal",
-    "result.json",
-    "trials.csv",
-    "front.csv",
-    "ensemble.yaml",
-)
+STUDY, FRONT, PRESET = "study.journal", "front.csv", "ensemble.yaml"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,7 +197,8 @@ def _show(
     lines["written"] = f"{task.folder.uri}: {', '.join(written)}"
     facts(f"tune {task.sweep.name}", {name: escape(text) for name, text in lines.items()})
     # Not in the table, which would break the line.
-    print(f"\nuse it: {_command(task, best)}")  # noqa: T201
+    setting = _plain(best.budget, best.ensemble, best.value)
+    print(f"\nuse it: {evaluate_command(task.config.model_dump(), setting)}")  # noqa: T201
 
 
 _WORDS = {
@@ -229,24 +224,3 @@ def _setting(best: Best, *, many: bool) -> dict[str, str]:
             f"{budget.db_desc_num:,} a gallery image"
         )
     return shown
-
-
-def _command(task: TuneTask, best: Best) -> str:
-    """`evaluate` with the best setting."""
-    config, setting = task.config, best.ensemble
-    gallery = config.gallery[0] if len(config.gallery) == 1 else json.dumps(config.gallery).replace(" ", "")
-    words = [
-        f"query={config.query}",
-        f"gallery={gallery.replace(chr(34), '')}",
-        f"ground_truth={config.ground_truth}",
-        f"model={best.budget.model if config.model else '…'}",
-        f"query_desc_num={best.budget.query_desc_num}",
-        f"db_desc_num={best.budget.db_desc_num}",
-        f"lamb={setting.lamb!r}",
-        f"temp={setting.temp!r}",
-        f"num_rerank={setting.num_rerank}",
-        f"output={config.output}",
-    ]
-    if config.protocol:
-        words.insert(3, f"protocol={config.protocol}")
-    return "ames-ray evaluate " + " ".join(map(shlex.quote, words))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from ames_ray.card import make_card
 from ames_ray.cli.bar import Bar
 from ames_ray.cli.tables import facts
-from ames_ray.cli.tune_result import RESULT, STUDY, TRIALS, to_csv, trials_line
-from ames_ray.config.train import RECIPE, TrainConfig
-from ames_ray.config.train_parts import DECIDE_NOTHING, make_parts, prepare
+from ames_ray.cli.tune_result import STUDY, to_csv, trials_line
+from ames_ray.config.train_parts import make_parts, prepare
 from ames_ray.errors import RunError
 from ames_ray.files import Storage, to_json
+from ames_ray.report.tuning_run import RECIPE_FILE, RESULT, TRIALS
+from ames_ray.report.use_it import train_command
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.tuning.runs import EPOCH, best_rows
 from ames_ray.tuning.study import RUN, open_study
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ames_ray.tuning.space import Point
     from ames_ray.tuning.study import OpenStudy
     from ames_ray.tuning.training_sweep import TrainingSweep
-
-RECIPE_FILE = "recipe.yaml"
 
 
 class TrainingDisplay(Bar):
@@ -163,7 +161,8 @@ def _publish(
     }
     facts(f"tune {sweep.name}", {name: escape(text) for name, text in lines.items()})
     # Not in the table, which would break the line.
-    print(f"\nuse it: {_command(config, point, folder)}")  # noqa: T201
+    command = train_command(config.model_dump(), folder.address(RECIPE_FILE))
+    print(f"\nuse it: {command}")  # noqa: T201
 
 
 def _recipe_file(sweep: str, figure: str, value: float, recipe: Mapping[str, Any]) -> bytes:
@@ -173,23 +172,6 @@ def _recipe_file(sweep: str, figure: str, value: float, recipe: Mapping[str, Any
     head = ["# @package _global_", f"# Tuned by `ames-ray tune sweep={sweep}`: {figure} {100 * value:.2f} %."]
     body = yaml.safe_dump({"recipe": sweep, **recipe}, sort_keys=False)
     return ("\n".join(head) + "\n" + body).encode()
-
-
-def _command(config: TuneTrainingConfig, point: Point, folder: Storage) -> str:
-    """`train` with the best settings: the recipe, and what else the job named."""
-    job = config.job(point, f"{config.output}/best")
-    words = [f"recipe={folder.uri}/{RECIPE_FILE}"]
-    for name, field in TrainConfig.model_fields.items():
-        value = getattr(job, name)
-        if name not in {*RECIPE, *DECIDE_NOTHING} - {"device"} and value != field.default:
-            words.append(f"{name}={_word(value)}")
-    return "ames-ray train " + " ".join(map(shlex.quote, [*words, f"output={job.output}"]))
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, list):
-        return value[0] if len(value) == 1 else f"[{','.join(value)}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _short(value: Any) -> str:

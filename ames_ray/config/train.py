@@ -18,6 +18,13 @@ RECIPE = (
 )
 """Settings that a recipe may hold: all that decide the weights, files aside."""
 
+DECIDE_NOTHING = {
+    *("recipe", "output", "overwrite", "pack", "checkpoint_every", "accumulate", "compile"),
+    *("address", "workers", "min_workers", "gpus_per_worker", "cpus_per_worker", "device", "max_failures"),
+    "stall_timeout",
+}
+"""Settings that change no weight, beyond rounding: a run may go on with others."""
+
 
 class TrainSettings(JobConfig):
     """What one run of training takes."""
@@ -148,6 +155,8 @@ class TrainSettings(JobConfig):
             raise ConfigError(f"validation also needs {'= and '.join(missing)}=", "or none of the three")
         if self.itq and not self.binary:
             raise ConfigError("itq= starts a binary network", "pass binary=true too, or no itq=")
+        if self.initialisation == "teacher" and self.teacher is None:
+            raise ConfigError("initialisation=teacher starts from the weights of teacher=", "name its file")
         return self
 
 
@@ -173,8 +182,6 @@ class TrainConfig(TrainSettings):
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
-        if self.initialisation == "teacher" and self.teacher is None:
-            raise ConfigError("initialisation=teacher starts from the weights of teacher=", "name its file")
         if (self.min_workers or 0) > self.workers:
             raise ConfigError(f"min_workers={self.min_workers} is above workers={self.workers}")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ames_ray.config.train import DECIDE_NOTHING
 from ames_ray.errors import ConfigError
 from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.files import Storage
@@ -38,12 +39,6 @@ if TYPE_CHECKING:
     from ames_ray.types import AnyArray
 
 _SAMPLED = 50_000
-DECIDE_NOTHING = {
-    *("recipe", "output", "overwrite", "pack", "checkpoint_every", "accumulate", "compile"),
-    *("address", "workers", "min_workers", "gpus_per_worker", "cpus_per_worker", "device", "max_failures"),
-    "stall_timeout",
-}
-"""Settings that change no weight, beyond rounding: a run may go on with others."""
 
 
 def prepare(config: TrainConfig) -> None:

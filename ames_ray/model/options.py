@@ -49,5 +49,8 @@ PUBLISHED = {
     "cvnet_ames_dist": AmesOptions(1024, binary=True, backbone="cvnet"),
 }
 """The published networks by name."""
-BUNDLED = ("sift_ames", "sift_ames_dist")
-"""Networks of our own, small and for `backbone=sift`, whose weights are part of the package."""
+BUNDLED = {
+    "sift_ames": AmesOptions(128, dim=64, blocks=3, feedforward=256, backbone="sift"),
+    "sift_ames_dist": AmesOptions(128, binary=True, dim=64, blocks=3, feedforward=256, backbone="sift"),
+}
+"""Networks of our own by name, small and for `backbone=sift`, whose weights are part of the package."""

@@ -5,18 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from ames_ray.config.train import RECIPE, TrainSettings
+from ames_ray.config.train import DECIDE_NOTHING, RECIPE, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _USUAL = {"protocol": None, "nn_file": None, "pooled": "global", "index": "exact", "reranker": "ames"}
 """Settings of `evaluate` that the figures depend on, with their defaults."""
-_RUN_ONLY = {
-    *("recipe", "output", "pack", "checkpoint_every", "accumulate", "compile", "address", "workers"),
-    *("gpus_per_worker", "cpus_per_worker", "max_failures"),
-}
-"""Settings of training that say how it runs, not what it trains."""
 
 
 def evaluate_command(config: Mapping[str, Any], best: Mapping[str, Any]) -> str:
@@ -41,10 +36,11 @@ def train_command(config: Mapping[str, Any], recipe: str) -> str:
         config: Settings of `ames-ray tune sweep=training`.
         recipe: File of the recipe.
     """
+    told = {*RECIPE, *DECIDE_NOTHING} - {"device"}
     named = [
         (name, config[name])
         for name, field in TrainSettings.model_fields.items()
-        if name in config and name not in {*RECIPE, *_RUN_ONLY} and config[name] != field.default
+        if name in config and name not in told and config[name] != field.default
     ]
     return _line("ames-ray train", [("recipe", recipe), *named, ("output", f"{config['output']}/best")])
 

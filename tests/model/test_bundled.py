@@ -69,12 +69,11 @@ def test_reranking_finds_hard_views(
         similarities = np.array([query.pooled["global"] @ image.pooled["global"] for image in gallery])
         first.append(reciprocal_rank(np.argsort(-similarities), wanted))
         second.append(reciprocal_rank(rerank(descriptors(query), hits, reranker).order, wanted))
-    print(name, np.mean(first), np.mean(second))
     assert np.mean(second) > np.mean(first) + 0.1
 
 
 def test_they_are_made_for_rootsift() -> None:
     for name in BUNDLED:
-        options = load_ames(name).options
-        assert (options.backbone, options.descriptor_dim) == ("sift", EXTRACTOR.spec.dim)
-        assert options.binary == name.endswith("_dist")
+        assert load_ames(name).options == BUNDLED[name]
+        assert (BUNDLED[name].backbone, BUNDLED[name].descriptor_dim) == ("sift", EXTRACTOR.spec.dim)
+        assert BUNDLED[name].binary == name.endswith("_dist")

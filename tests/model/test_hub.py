@@ -11,7 +11,7 @@ import torch
 from ames_ray.downloads import CACHE_VARIABLE
 from ames_ray.errors import WeightsError
 from ames_ray.model.checkpoints import save_ames
-from ames_ray.model.options import PUBLISHED
+from ames_ray.model.options import BUNDLED, PUBLISHED
 from tests.model.networks import random_model
 
 FOLDER = Path(__file__).parents[2]
@@ -22,10 +22,10 @@ def _load(name: str, **options: Any) -> Any:
     return load(str(FOLDER), name, source="local", **options)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [*PUBLISHED, *BUNDLED])
 def test_without_weights(name: str) -> None:
     model = _load(name, pretrained=False)
-    width = PUBLISHED[name].descriptor_dim
+    width = {**PUBLISHED, **BUNDLED}[name].descriptor_dim
     query, gallery = torch.rand(1, 100, width), torch.rand(1, 100, width)
     with torch.no_grad():
         logits = model(src_local=query, tgt_local=gallery)

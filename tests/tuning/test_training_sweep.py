@@ -11,8 +11,7 @@ import yaml
 from ames_ray.cli.main import main
 from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose
-from ames_ray.config.train import RECIPE, TrainConfig
-from ames_ray.config.train_parts import DECIDE_NOTHING
+from ames_ray.config.train import DECIDE_NOTHING, RECIPE, TrainConfig
 from ames_ray.config.tune import TuneConfig
 from ames_ray.config.tune_training import TuneTrainingConfig
 from ames_ray.errors import ConfigError
