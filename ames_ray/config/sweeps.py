@@ -1,4 +1,4 @@
-"""Where the files of sweeps are."""
+"""Where the files of sweeps are, and where a study can be."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ames_ray.config.compose import config_folder
 from ames_ray.errors import ConfigError
+from ames_ray.files import is_remote
 
 _FOLDER = "sweeps"
 
@@ -25,3 +26,15 @@ def sweep_path(sweep: str) -> Path:
             f"known: {', '.join(known)}; copy one of {folder} for a space of your own",
         )
     return path
+
+
+def require_disk(output: str) -> None:
+    """Refuse a bucket.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    if is_remote(output):
+        raise ConfigError(
+            f"output={output}: a study is a file that is appended to, on a local or shared disk"
+        )

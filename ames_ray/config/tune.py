@@ -8,10 +8,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ames_ray.config.paths import FileOrName, FolderPath
 from ames_ray.config.retrieval import ModelConfig, RankingConfig, as_list
-from ames_ray.config.sweeps import sweep_path
+from ames_ray.config.sweeps import require_disk, sweep_path
 from ames_ray.config.tune_training import TuneTrainingConfig
 from ames_ray.errors import ConfigError
-from ames_ray.files import is_remote
 from ames_ray.tuning.sweep_file import Sweep, parse_sweep
 from ames_ray.tuning.training_sweep import is_training
 
@@ -83,10 +82,7 @@ class TuneConfig(ModelConfig, RankingConfig):
             raise ConfigError("tune needs model= or scores=, and not both")
         if self.scores is not None and self.nn_file is None:
             raise ConfigError("scores= needs nn_file=, the ranking that was scored")
-        if is_remote(self.output):
-            raise ConfigError(
-                f"output={self.output}: a study is a file that is appended to, on a local or shared disk"
-            )
+        require_disk(self.output)
         if self.scores is not None and self.read_sweep().minimise:
             raise ConfigError(f"sweep={self.sweep} weighs costs, so it needs model= in place of scores=")
         self.read_sweep()

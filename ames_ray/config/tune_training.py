@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, ValidationError, model_validator
 
 from ames_ray.config.paths import FolderPath
-from ames_ray.config.sweeps import sweep_path
+from ames_ray.config.sweeps import require_disk, sweep_path
 from ames_ray.config.train import RECIPE, TrainConfig, TrainSettings
 from ames_ray.errors import ConfigError
-from ames_ray.files import is_remote
 from ames_ray.tuning.training_sweep import TrainingSweep, parse_training_sweep
 
 if TYPE_CHECKING:
@@ -62,10 +61,7 @@ class TuneTrainingConfig(TrainSettings):
                 "a search for settings of training needs val_query=, val_gallery= and val_ground_truth=",
                 "each run is judged by its validation after every epoch",
             )
-        if is_remote(self.output):
-            raise ConfigError(
-                f"output={self.output}: a study is a file that is appended to, on a local or shared disk"
-            )
+        require_disk(self.output)
         sweep = self.read_sweep()
         for parameter in sweep.space.parameters:
             for value in _ends(parameter):

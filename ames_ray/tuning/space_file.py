@@ -54,13 +54,46 @@ def parse_space(values: Mapping[str, Any], options: Mapping[str, Option], where:
     return Space(tuple(found))
 
 
-def parse_points(listed: Any, space: Space, where: str) -> tuple[Point, ...]:
-    """The points that are tried first.
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What every sweep file has.
+
+    Attributes:
+        space: What may be chosen.
+        figure: The figure to raise, or none.
+        trials: Points in all.
+        points: Tried first.
+    """
+
+    space: Space
+    figure: str | None
+    trials: int
+    points: tuple[Point, ...]
+
+
+def parse_search(values: Mapping[str, Any], options: Mapping[str, Option], where: str, trials: int) -> Search:
+    """What every sweep file has.
+
+    Args:
+        values: Content of the file.
+        options: Settings that its space may name.
+        where: The file, for messages.
+        trials: Points in all where it does not say.
 
     Raises:
-        ConfigError: One of them is not in the space.
+        ConfigError: A value is not allowed; the message names the key.
     """
-    listed = listed or []
+    named = check_mapping(values.get("space", {}), f"{where}: space")
+    space = parse_space(named, options, f"{where}: space")
+    figure, count = values.get("figure"), values.get("trials", trials)
+    if figure is not None and not isinstance(figure, str):
+        raise ConfigError(f"{where}: figure={figure!r}: allowed is a name such as medium_mAP")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ConfigError(f"{where}: trials={count!r}: allowed are whole numbers from 1")
+    return Search(space, figure, count, _points(values.get("points") or [], space, f"{where}: points"))
+
+
+def _points(listed: Any, space: Space, where: str) -> tuple[Point, ...]:
     if not isinstance(listed, list):
         raise ConfigError(f"{where}={listed!r}: allowed is a list of points")
     points = []
@@ -69,28 +102,6 @@ def parse_points(listed: Any, space: Space, where: str) -> tuple[Point, ...]:
         space.check(point, f"{where}[{number}]")
         points.append(dict(point))
     return tuple(points)
-
-
-def parse_trials(value: Any, where: str) -> int:
-    """How many points.
-
-    Raises:
-        ConfigError: It is no number from 1.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{where}: trials={value!r}: allowed are whole numbers from 1")
-    return value
-
-
-def parse_figure(value: Any, where: str) -> str | None:
-    """The figure to raise, or none.
-
-    Raises:
-        ConfigError: It is no text.
-    """
-    if value is not None and not isinstance(value, str):
-        raise ConfigError(f"{where}: figure={value!r}: allowed is a name such as medium_mAP")
-    return value
 
 
 def read_yaml(text: str | bytes, where: str) -> dict[str, Any]:

@@ -6,16 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ames_ray.errors import ConfigError
-from ames_ray.tuning.space_file import (
-    Option,
-    check_known,
-    check_mapping,
-    parse_figure,
-    parse_points,
-    parse_space,
-    parse_trials,
-    read_yaml,
-)
+from ames_ray.tuning.space_file import Option, check_known, parse_search, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,22 +86,14 @@ def parse_sweep(name: str, text: str | bytes, where: str) -> Sweep:
     search = values.get("search", "optuna")
     if search not in SEARCHES:
         raise ConfigError(f"{where}: search={search}: allowed are {', '.join((*SEARCHES, 'training'))}")
-    named = check_mapping(values.get("space", {}), f"{where}: space")
-    space = parse_space(named, OPTIONS, f"{where}: space")
+    found = parse_search(values, OPTIONS, where, trials=200)
     for needed in NEEDED:
-        if needed not in space:
+        if needed not in found.space:
             raise ConfigError(
                 f"{where}: space lacks {needed}", f"write `{needed}: 0.5`, say, to keep it at one value"
             )
-    sweep = Sweep(
-        name,
-        search,
-        space,
-        parse_figure(values.get("figure"), where),
-        _costs(values, where),
-        parse_trials(values.get("trials", 200), where),
-        parse_points(values.get("points"), space, f"{where}: points"),
-    )
+    costs = _costs(values, where)
+    sweep = Sweep(name, search, found.space, found.figure, costs, found.trials, found.points)
     if sweep.search == "exact":
         _check_exact(sweep, where)
     return sweep

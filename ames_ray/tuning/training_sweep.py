@@ -6,16 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ames_ray.errors import ConfigError
-from ames_ray.tuning.space_file import (
-    Option,
-    check_known,
-    check_mapping,
-    parse_figure,
-    parse_points,
-    parse_space,
-    parse_trials,
-    read_yaml,
-)
+from ames_ray.tuning.space_file import Option, check_known, parse_search, read_yaml
 
 if TYPE_CHECKING:
     from ames_ray.tuning.space import Point, Space
@@ -105,14 +96,7 @@ def parse_training_sweep(name: str, text: str | bytes, where: str) -> TrainingSw
     check_known(values, _KEYS, where)
     if values.get("search") != TRAINING:
         raise ConfigError(f"{where}: search={values.get('search')}: a sweep of training has `{TRAINING}`")
-    named = check_mapping(values.get("space", {}), f"{where}: space")
-    if not named:
+    found = parse_search(values, OPTIONS, where, trials=20)
+    if not found.space.parameters:
         raise ConfigError(f"{where}: space is empty", f"it may name {', '.join(OPTIONS)}")
-    space = parse_space(named, OPTIONS, f"{where}: space")
-    return TrainingSweep(
-        name,
-        space,
-        parse_figure(values.get("figure"), where),
-        parse_trials(values.get("trials", 20), where),
-        parse_points(values.get("points"), space, f"{where}: points"),
-    )
+    return TrainingSweep(name, found.space, found.figure, found.trials, found.points)

@@ -10,6 +10,7 @@ import pytest
 
 from ames_ray.cli.main import main
 from ames_ray.report.shell import escape
+from tests.distributed.test_tune_command import BUDGETS
 from tests.report.runs import make_input, tuned
 from tests.report.test_page import Blocks
 
@@ -19,16 +20,6 @@ space:
   lamb: {float: [0, 1]}
   temp: {float: [0.1, 4], log: true}
   num_rerank: {choice: [5, 15]}
-"""
-BUDGETS = """
-minimise: [bytes_an_image, seconds_a_query]
-trials: 8
-space:
-  query_desc_num: 4
-  db_desc_num: {choice: [1, 4]}
-  num_rerank: {choice: [2, 15]}
-  lamb: {choice: [0.2, 0.7]}
-  temp: 0.5
 """
 
 
