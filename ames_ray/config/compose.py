@@ -38,6 +38,9 @@ _OPEN_CHOICES = {
     "recipe": {r".+\.ya?ml": "published"},
 }
 
+_PLAIN_ITEM = re.compile(r"(^|[\[,])\s*([\w.+-]+)\s*(?=[,\]]|$)")
+"""An item of a list that Hydra might take for a number or a truth value: to it `2024_01` is 202401."""
+
 
 def config_folder() -> Path:
     """Folder of the YAML files: inside an installed package, or beside it in a checkout."""
@@ -141,17 +144,27 @@ def _for_hydra(job: type[JobConfig], key: str, value: str) -> str:
     """
     if group_choices(key):
         return f"{key}={value}"
-    if _is_text(job.model_fields[key].annotation) and value != "null":
-        # In Hydra's quotes a backslash escapes only in front of a quote.
-        value = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'").replace("${", "\\${")
-        value = f"'{value}'"
+    if value != "null":
+        value = _quoted(_options(job.model_fields[key].annotation), value)
     return f"++{key}={value}"
 
 
-def _is_text(annotation: Any) -> bool:
+def _quoted(options: list[Any], value: str) -> str:
+    """Text, or the names of a list of names, in Hydra's quotes; anything else as it is."""
+    if str in options:
+        # In Hydra's quotes a backslash escapes only in front of a quote.
+        value = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'").replace("${", "\\${")
+        return f"'{value}'"
+    items = [typing.get_args(option) for option in options if typing.get_origin(option) is list]
+    names = any(str in _options(item) for (item,) in items)
+    return _PLAIN_ITEM.sub(r"\1'\2'", value) if names else value
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The types that a value may have, without what is annotated to them."""
     union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     options = typing.get_args(annotation) if union else (annotation,)
-    return any(option is str or getattr(option, "__origin__", None) is str for option in options)
+    return [option.__origin__ if hasattr(option, "__metadata__") else option for option in options]
 
 
 def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:

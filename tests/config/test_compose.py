@@ -12,6 +12,7 @@ from ames_ray.config.compose import compose, config_folder, group_choices
 from ames_ray.config.extract import CheckConfig, ExtractConfig
 from ames_ray.config.report import CompareConfig
 from ames_ray.config.store import ExportConfig, ImportConfig, InfoConfig
+from ames_ray.config.tune import TuneConfig
 from ames_ray.errors import ConfigError
 
 NEEDED = ["images=photos", "output=store"]
@@ -85,6 +86,30 @@ def test_lists_and_mappings_in_the_authors_users_grammar() -> None:
     )
     assert config.inputs == [str(Path("a.hdf5").absolute()), str(Path("b.hdf5").absolute())]
     assert config.globals == {"cls": str(Path("c.pt").absolute())}
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("0.80", ["0.80"]),
+        ("[0.7, 0.80]", ["0.7", "0.80"]),
+        ("['0.8']", ["0.8"]),
+        ("2024_01", ["2024_01"]),
+        ("[2024_01,1e3,-1,true]", ["2024_01", "1e3", "-1", "true"]),
+        ("[dinov2_ames,0.7]", ["dinov2_ames", "0.7"]),
+        ("my 2 networks", ["my 2 networks"]),
+    ],
+)
+def test_a_number_in_a_list_of_names_is_a_name(word: str, names: list[str]) -> None:
+    words = ["query=q", "ground_truth=gnd.json", "reranker=mutual", "output=o"]
+    assert compose(TuneConfig, [*words, "gallery=g", f"model={word}"]).model == names
+    gallery = compose(TuneConfig, [*words, f"gallery={word}", "model=m"]).gallery
+    assert gallery == [str(Path(name).absolute()) for name in names]
+
+
+def test_a_list_of_names_may_be_left_out_by_null() -> None:
+    words = ["query=q", "gallery=g", "ground_truth=gnd.json", "nn_file=nn.parquet", "scores=s.parquet"]
+    assert compose(TuneConfig, [*words, "model=null", "output=o"]).model is None
 
 
 text = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1).filter(
