@@ -13,7 +13,7 @@ from ames_ray.errors import ConfigError
 
 RECIPE = (
     *("source", "batch_size", "num_neighbors", "negatives", "min_desc", "max_desc"),
-    *("binary", "dim", "heads", "blocks", "feedforward", "initialisation", "beta", "padding_counts"),
+    *("binary", "bits", "dim", "heads", "blocks", "feedforward", "initialisation", "beta", "padding_counts"),
     *("epochs", "lr", "weight_decay", "clip_norm", "precision", "seed"),
 )
 """Settings that a recipe may hold: all that decide the weights, files aside."""
@@ -85,7 +85,10 @@ class TrainSettings(JobConfig):
     )
 
     binary: bool = Field(False, description="train a network whose descriptors are signs")
-    dim: int = Field(128, gt=0, description="width of a token; bits of a binary descriptor")
+    bits: int | None = Field(
+        None, gt=0, description="signs of a descriptor of a binary network; null: as many as dim"
+    )
+    dim: int = Field(128, gt=0, description="width of a token")
     heads: int = Field(2, gt=0, description="attention heads")
     blocks: int = Field(5, gt=0, description="transformer blocks")
     feedforward: int = Field(1024, gt=0, description="hidden width of a block")
@@ -153,6 +156,8 @@ class TrainSettings(JobConfig):
         missing = [name for name, value in held_out.items() if value is None]
         if missing and len(missing) < len(held_out):
             raise ConfigError(f"validation also needs {'= and '.join(missing)}=", "or none of the three")
+        if self.bits is not None and not self.binary:
+            raise ConfigError("bits= are those of a binary network", "pass binary=true too, or no bits=")
         if self.itq and not self.binary:
             raise ConfigError("itq= starts a binary network", "pass binary=true too, or no itq=")
         if self.initialisation == "teacher" and self.teacher is None:

@@ -135,9 +135,10 @@ def _model(config: TrainConfig, gallery: Gallery, high: int, teacher: Ames | Non
         heads=config.heads,
         blocks=config.blocks,
         feedforward=config.feedforward,
+        bits=config.bits,
         backbone=meta.settings.get("backbone"),
     )
-    rotation = load_rotation(config.itq, meta.dim, config.dim) if config.itq else None
+    rotation = load_rotation(config.itq, meta.dim, options.payload_dim) if config.itq else None
     wants_sample = (config.initialisation, config.binary) in (("identity", False), ("teacher", True))
     sample = _sample(gallery, high, config.seed) if wants_sample else None
     start = config.initialisation

@@ -81,8 +81,9 @@ class Ames(nn.Module):
         dim = options.dim
         self.mtc_token = nn.Parameter(torch.empty(dim))
         if options.binary:
-            binarize = Binarize(options.descriptor_dim, dim)
-            self.remap_local = nn.Sequential(binarize, nn.Linear(dim, dim), nn.LayerNorm(dim))
+            bits = options.payload_dim
+            binarize = Binarize(options.descriptor_dim, bits)
+            self.remap_local = nn.Sequential(binarize, nn.Linear(bits, dim), nn.LayerNorm(dim))
         else:
             self.remap_local = nn.Sequential(nn.Linear(options.descriptor_dim, dim), nn.LayerNorm(dim))
         self.decoder = Blocks(dim, options.heads, options.feedforward, options.blocks)

@@ -104,9 +104,9 @@ class AmesReranker:
     def project(self, batch: FeatureBatch) -> FeatureBatch:
         """The batch with payloads in place of raw descriptors; see `Reranker`."""
         options = self._model.options
-        if options.descriptor_dim == options.dim:
+        if (width := options.descriptor_dim) == options.payload_dim:
             raise StoreError(
-                f"descriptors and payloads of this model are both {options.dim} wide, and could be mixed up",
+                f"descriptors and payloads of this model are both {width} wide, and could be mixed up",
                 "score from the raw store",
             )
         raw = np.where(batch.valid[..., None], batch.descriptors, 0)
@@ -156,10 +156,10 @@ class AmesReranker:
 
     def _is_payload(self, descriptors: Tensor) -> bool:
         options = self._model.options
-        if options.descriptor_dim == options.dim:
+        if options.descriptor_dim == options.payload_dim:
             return False
         bits = descriptors.dtype == torch.uint8
-        return descriptors.shape[-1] * (8 if bits else 1) == options.dim
+        return descriptors.shape[-1] * (8 if bits else 1) == options.payload_dim
 
 
 def load(weights: str, device: str, precision: Precision) -> Reranker:
@@ -197,7 +197,7 @@ def _spec(model: Ames) -> RerankerSpec:
         backbone=options.backbone,
         descriptor_dim=options.descriptor_dim,
         payload="bits" if options.binary else "float16",
-        payload_dim=options.dim,
+        payload_dim=options.payload_dim,
         weights_digest=weights_digest(model),
         projection_digest=projection_digest(model),
     )

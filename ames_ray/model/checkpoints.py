@@ -108,11 +108,12 @@ def _options(path: Path, state: Mapping[str, torch.Tensor]) -> AmesOptions:
             f"{path} holds no AMES network; its first entries are {', '.join(list(state)[:3])}",
             f"pass a file of the authors or of ames-ray, or one of {', '.join(_NAMES)}",
         )
-    descriptor_dim, dim = remap.shape if binary else remap.shape[::-1]
+    descriptor_dim, payload_dim = remap.shape if binary else remap.shape[::-1]
     options = AmesOptions(
         descriptor_dim,
         binary=binary,
-        dim=dim,
+        dim=hidden.shape[1],
+        bits=payload_dim if binary else None,
         blocks=1 + max(int(found[1]) for name in state if (found := _LAYER.match(name))),
         feedforward=hidden.shape[0],
         **_notes(path),

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from ames_ray.types import AnyArray, FloatArray
 
 
-def load_rotation(path: Path | str, descriptor_dim: int, dim: int = 128) -> torch.Tensor:
+def load_rotation(path: Path | str, descriptor_dim: int, bits: int = 128) -> torch.Tensor:
     """The rotation of an ITQ file.
 
     Args:
         path: `.npz` file, or `.pt` file with a tensor or a dictionary of tensors.
         descriptor_dim: Width of a raw descriptor.
-        dim: Number of bits.
+        bits: Signs of a descriptor.
 
     Returns:
-        (descriptor_dim, dim) float32; a file that holds it transposed is turned.
+        (descriptor_dim, bits) float32; a file that holds it transposed is turned.
 
     Raises:
         WeightsError: The file is missing or foreign, or does not hold exactly one matrix of this shape.
@@ -44,26 +44,26 @@ def load_rotation(path: Path | str, descriptor_dim: int, dim: int = 128) -> torc
     if not path.is_file():
         raise WeightsError(
             f"ITQ file {path} does not exist",
-            f"a binary network for {descriptor_dim}-wide descriptors starts from itq_<backbone>_D{dim}.npz",
+            f"a binary network for {descriptor_dim}-wide descriptors starts from itq_<backbone>_D{bits}.npz",
         )
     arrays = _read(path)
-    wanted = {(descriptor_dim, dim), (dim, descriptor_dim)}
+    wanted = {(descriptor_dim, bits), (bits, descriptor_dim)}
     fitting = {n: a for n, a in arrays.items() if a.shape in wanted and np.issubdtype(a.dtype, np.floating)}
     if len(fitting) != 1:
         found = ", ".join(f"{n} {a.shape}" for n, a in list(arrays.items())[:6]) or "nothing"
         raise WeightsError(
-            f"{path} holds {len(fitting)} matrices of shape ({descriptor_dim}, {dim}); it holds {found}",
+            f"{path} holds {len(fitting)} matrices of shape ({descriptor_dim}, {bits}); it holds {found}",
             "pass the ITQ file of the model's backbone",
         )
     ((name, rotation),) = fitting.items()
     if not np.isfinite(rotation).all():
         raise WeightsError(f"{path}: '{name}' holds NaN or infinity")
-    turned = rotation if rotation.shape == (descriptor_dim, dim) else rotation.T
+    turned = rotation if rotation.shape == (descriptor_dim, bits) else rotation.T
     return torch.from_numpy(np.array(turned, np.float32))
 
 
 def save_rotation(rotation: torch.Tensor | FloatArray, path: Path | str) -> None:
-    """Write a (descriptor_dim, dim) rotation as an ITQ file, `.npz` or `.pt` by its suffix.
+    """Write a (descriptor_dim, bits) rotation as an ITQ file, `.npz` or `.pt` by its suffix.
 
     Raises:
         WeightsError: The suffix is another.

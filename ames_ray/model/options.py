@@ -13,15 +13,17 @@ class AmesOptions:
 
     Attributes:
         descriptor_dim: Width of a local descriptor as the backbone gives it.
-        binary: Whether descriptors become `dim` signs, as in the distilled ("dist") networks.
+        binary: Whether descriptors become signs, as in the distilled ("dist") networks.
         dim: Width of a token.
         heads: Attention heads.
         blocks: Transformer blocks.
         feedforward: Hidden width of a block's feed-forward part.
+        bits: Signs of a descriptor in a binary network; none for `dim`, as in the published ones.
         backbone: Name of the backbone whose descriptors it was trained on, or none where unknown.
 
     Raises:
-        ConfigError: A size is not positive, or `dim` is no multiple of `heads`, or of 8 in a binary network.
+        ConfigError: A size is not positive, `dim` is no multiple of `heads`, or the signs of a binary network
+            do not fill whole bytes.
     """
 
     descriptor_dim: int
@@ -30,16 +32,28 @@ class AmesOptions:
     heads: int = 2
     blocks: int = 5
     feedforward: int = 1024
+    bits: int | None = None
     backbone: str | None = None
 
     def __post_init__(self) -> None:
+        if self.bits == self.dim:  # Equal networks have equal options.
+            object.__setattr__(self, "bits", None)
         for name in ("descriptor_dim", "dim", "heads", "blocks", "feedforward"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model: {name}={getattr(self, name)}; allowed are whole numbers from 1")
         if self.dim % self.heads:
             raise ConfigError(f"model: dim={self.dim} is not a multiple of heads={self.heads}")
-        if self.binary and self.dim % 8:
-            raise ConfigError(f"model: dim={self.dim} signs do not fill whole bytes", "use a multiple of 8")
+        if not self.binary and self.bits is not None:
+            raise ConfigError(f"model: bits={self.bits} of a network that is not binary")
+        if self.binary and (self.payload_dim % 8 or self.payload_dim < 1):
+            raise ConfigError(
+                f"model: {self.payload_dim} signs do not fill whole bytes", "use a multiple of 8, from 8 on"
+            )
+
+    @property
+    def payload_dim(self) -> int:
+        """Numbers or signs that a database keeps of a descriptor."""
+        return self.dim if self.bits is None else self.bits
 
 
 PUBLISHED = {

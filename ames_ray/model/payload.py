@@ -55,7 +55,9 @@ def payload_tokens(model: Ames, stored: Tensor) -> Tensor:
         StoreError: Width or type is not that of this model's payloads.
     """
     options = model.options
-    width, kind = (options.dim // 8, torch.uint8) if options.binary else (options.dim, torch.float16)
+    width, kind = options.payload_dim, torch.float16
+    if options.binary:
+        width, kind = width // 8, torch.uint8
     if stored.ndim != 3 or stored.shape[-1] != width or stored.dtype != kind:
         raise StoreError(
             f"payloads are {stored.dtype} of shape {tuple(stored.shape)}, "

@@ -77,8 +77,12 @@ def new_model(
 def _start_as_identity(model: Ames, sample: AnyArray | None, seed: int) -> None:
     dim = model.options.dim
     if model.options.binary:
-        # Signs of a rotated descriptor are spread over the heads as they are.
-        model.get_parameter("remap_local.1.weight").copy_(torch.eye(dim))
+        # Signs of a rotated descriptor are spread over the heads as they are, or evenly where there are more.
+        behind_signs = model.get_parameter("remap_local.1.weight")
+        if model.options.payload_dim == dim:
+            behind_signs.copy_(torch.eye(dim))
+        else:
+            torch.nn.init.orthogonal_(behind_signs, generator=torch.Generator().manual_seed(seed))
     elif sample is None:
         raise ConfigError("initialisation=identity needs a sample of training descriptors")
     else:
@@ -102,7 +106,7 @@ def _start_as_identity(model: Ames, sample: AnyArray | None, seed: int) -> None:
 def _start_as_teacher(student: Ames, teacher: Ames | None, sample: AnyArray | None) -> None:
     if teacher is None:
         raise ConfigError("initialisation=teacher needs a teacher")
-    if replace(student.options, binary=False) != replace(teacher.options, binary=False):
+    if replace(student.options, binary=False, bits=None) != replace(teacher.options, binary=False, bits=None):
         raise ConfigError(
             f"initialisation=teacher: the network is {student.options}, its teacher {teacher.options}",
             "give both the same dim=, heads=, blocks= and feedforward=",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,11 @@ def test_names_of_the_authors_are_ours(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize(
     "options",
-    [SMALL, AmesOptions(24, binary=True, dim=32, heads=4, blocks=2, feedforward=8, backbone="dinov2")],
+    [
+        SMALL,
+        AmesOptions(24, binary=True, dim=32, heads=4, blocks=2, feedforward=8, backbone="dinov2"),
+        replace(SMALL_BINARY, bits=40),
+    ],
 )
 def test_round_trip(suffix: str, options: AmesOptions, tmp_path: Path) -> None:
     model = random_model(options)

@@ -22,9 +22,11 @@ TOLERANCE = 1e-10
 @st.composite
 def cases(draw: st.DrawFn) -> dict[str, Any]:
     heads = draw(st.sampled_from([1, 2, 4]))
+    binary = draw(st.booleans())
     options = AmesOptions(
         draw(st.integers(1, 9)),
-        binary=draw(st.booleans()),
+        binary=binary,
+        bits=draw(st.sampled_from([None, 8, 40])) if binary else None,
         dim=8 * heads,
         heads=heads,
         blocks=draw(st.integers(1, 3)),

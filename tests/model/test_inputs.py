@@ -57,7 +57,10 @@ def test_queries_must_share_the_gallery_evenly(queries: int) -> None:
         ({"descriptor_dim": 0}, "descriptor_dim=0"),
         ({"descriptor_dim": 8, "blocks": 0}, "blocks=0"),
         ({"descriptor_dim": 8, "dim": 15}, "dim=15 is not a multiple of heads=2"),
-        ({"descriptor_dim": 8, "dim": 12, "binary": True}, "dim=12 signs do not fill whole bytes"),
+        ({"descriptor_dim": 8, "dim": 12, "binary": True}, "12 signs do not fill whole bytes"),
+        ({"descriptor_dim": 8, "binary": True, "bits": 4}, "4 signs do not fill whole bytes"),
+        ({"descriptor_dim": 8, "binary": True, "bits": 0}, "0 signs do not fill whole bytes"),
+        ({"descriptor_dim": 8, "bits": 8}, "bits=8 of a network that is not binary"),
     ],
 )
 def test_impossible_sizes_are_refused(options: dict[str, int], message: str) -> None:

@@ -30,7 +30,9 @@ from tests.store.builders import all_features, make_manifest, make_store
 
 PLAIN = AmesOptions(16, dim=8, blocks=2, feedforward=16)
 BINARY = replace(PLAIN, binary=True)
-MODELS = pytest.mark.parametrize("options", [PLAIN, BINARY], ids=["float16", "bits"])
+MODELS = pytest.mark.parametrize(
+    "options", [PLAIN, BINARY, replace(BINARY, bits=24)], ids=["float16", "bits", "more bits"]
+)
 
 
 def weights(path: Path, options: AmesOptions, seed: int = 0) -> Path:
@@ -71,7 +73,7 @@ def test_a_projected_gallery_has_the_scores_of_the_raw_one(options: AmesOptions,
 def test_payloads_are_those_of_the_networks_first_layers(options: AmesOptions, tmp_path: Path) -> None:
     raw = make_store(tmp_path / "raw", 23)
     made = projected(tmp_path / "projected", options, raw)
-    assert (made.meta.dim, made.meta.codec) == (8, "binary" if options.binary else "float16")
+    assert (made.meta.dim, made.meta.codec) == (options.bits or 8, "binary" if options.binary else "float16")
     assert made.meta.settings[PROJECTION] == AmesReranker(random_model(options)).spec.projection_digest
     remap = random_model(options).remap_local
     for before, after in zip(all_features(raw), all_features(made), strict=True):

@@ -39,6 +39,7 @@ def test_a_run_prints_what_it_reached_and_goes_on_from_there(
         (["min_desc=400"], "min_desc=400: it must be below max_desc=400"),
         (["val_query=q"], "validation also needs val_gallery= and val_ground_truth="),
         (["itq=w.npz"], "itq= starts a binary network"),
+        (["bits=64"], "bits= are those of a binary network"),
         (["workers=2", "min_workers=3"], "min_workers=3 is above workers=2"),
         (["num_epochs=3"], "'num_epochs' is called 'epochs' here"),
     ],
