@@ -26,7 +26,9 @@ class ItqConfig(JobConfig):
     moved: ClassVar[dict[str, str]] = {"dim": "bits", "num_samples": "sample", "save_path": "output"}
 
     store: FolderPath = Field(description="store of the training images, raw descriptors")
-    bits: int = Field(128, gt=0, multiple_of=8, description="bits of a descriptor; the network's bits=, or its dim=")
+    bits: int = Field(
+        128, gt=0, multiple_of=8, description="bits of a descriptor; the network's bits=, or its dim="
+    )
     sample: int = Field(1_000_000, gt=0, description="descriptors to fit on, about; bounds the memory")
     per_image: int = Field(50, gt=0, description="descriptors of an image; more in a store of few images")
     max_desc: int = Field(400, gt=0, description="only the strongest of an image are taken")
