@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from ames_ray.types import IntArray
@@ -55,14 +57,20 @@ def average_precision(setup: SetupRanks, cutoff: int) -> NDArray[np.float64]:
     return np.bincount(setup.query, terms, len(setup.denominator)) / setup.denominator
 
 
-def precision_at(setup: SetupRanks, k: int) -> NDArray[np.float64]:
-    """(Q,) share of positives among the first k; NaN where a query has no positives.
+def precision_at(setup: SetupRanks, ks: Sequence[int]) -> list[NDArray[np.float64]]:
+    """For each k, (Q,) share of positives among the first k; NaN where a query has no positives.
 
     As in the Revisited evaluator k is cut at the last positive of the ranking: |1-based ranks ≤ kq| / kq with
     kq = min(last rank, k). It is 0 where the ranking holds no positive.
     """
-    cut = np.full(len(setup.denominator), k)
-    last = np.flatnonzero(np.diff(setup.query, append=len(cut)))
-    cut[setup.query[last]] = np.minimum(setup.ranks[last] + 1, k)
-    hits = np.bincount(setup.query, setup.ranks < cut[setup.query], len(cut))
-    return np.where(np.isnan(setup.denominator), np.nan, hits / cut)
+    queries = len(setup.denominator)
+    last = np.flatnonzero(np.diff(setup.query, append=queries))
+    without = np.isnan(setup.denominator)
+    shares = []
+    for k in ks:
+        cut = np.full(queries, k)
+        cut[setup.query[last]] = np.minimum(setup.ranks[last] + 1, k)
+        # No rank is beyond the last one, so those below k are those below the cut.
+        hits = np.bincount(setup.query[setup.ranks < k], minlength=queries)
+        shares.append(np.where(without, np.nan, hits / cut))
+    return shares

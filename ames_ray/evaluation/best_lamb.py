@@ -118,7 +118,7 @@ def _query_steps(
         The sum just above λ = 0; the λ in (0, 1) at which it changes, in any order; by how much.
     """
     table = evaluation.table
-    inside = evaluation.head(num_rerank)[query, setup]
+    inside = (evaluation.heads(num_rerank)[query] >> setup & 1).astype(np.bool_)
     span = slice(table.starts[query], table.starts[query + 1])
     positive = np.zeros(len(inside), np.bool_)
     positive[table.marked[span][table.positive[setup, span]]] = True

@@ -62,7 +62,7 @@ def measure(
     for number, (setup, ranks) in enumerate(zip(protocol.setups, setups, strict=True)):
         precisions = average_precision(ranks, protocol.cutoff)
         per_query[setup.name] = precisions
-        columns = [precisions, *(precision_at(ranks, k) for k in protocol.precision_at)]
+        columns = [precisions, *precision_at(ranks, protocol.precision_at)]
         for group in protocol.groups:
             if group.setup == number:
                 means = [mean_over_counted(column[group.queries]) for column in columns]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ames_ray.types import BoolArray, IntArray
 
-BUCKETS = 2048
+BUCKETS = 512
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -61,9 +61,23 @@ def fill_buckets(values: NDArray[np.float64], above: IntArray) -> float:
 
 
 @compiled
+def mixed(
+    similarities: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    lamb: float,
+    scores: NDArray[np.float64],
+) -> None:
+    """`ames_ray.evaluation.ensemble.ensemble_scores` of one query, written into `scores`."""
+    rest = 1 - lamb
+    for candidate in range(len(scores)):
+        score = lamb * similarities[candidate] + rest * probabilities[candidate]
+        scores[candidate] = score if np.isfinite(score) else -np.inf
+
+
+@compiled
 def count_between(
     scores: NDArray[np.float64],
-    in_head: BoolArray,
+    heads: NDArray[np.uint8],
     values: NDArray[np.float64],
     columns: IntArray,
     above: IntArray,
@@ -73,34 +87,34 @@ def count_between(
 
     Args:
         scores: (U,) of all candidates, without NaN.
-        in_head: (S, U), whether a candidate is among the first K images of a setup's list.
+        heads: (U,), of which setups' heads a candidate is part; see `rerank_positives`.
         values: (P,) scores of the positives, descending, P > 0.
         columns: (P,) which candidates they are.
         above: (BUCKETS,), space to work in.
-        counts: (S, P + 1) or wider, written in place: candidates that stand before the n-th positive and not
-            before the one ahead of it, itself included.
+        counts: (P + 1, 2^S) or longer, written in place: candidates by `heads` that stand before the n-th
+            positive and not before the one ahead of it, itself included.
     """
     scale = fill_buckets(values, above)
     size, lowest = len(values), values[-1]
-    counts[:, : size + 1] = 0
+    counts[: size + 1] = 0
     for candidate in range(len(scores)):
         score = scores[candidate]
-        number = 0
-        if scale > 0:
-            bucket = (score - lowest) * scale
-            number = size if bucket < 0 else above[int(min(bucket, BUCKETS - 1.0))]
+        if score < lowest:
+            continue
+        number = above[int(min((score - lowest) * scale, BUCKETS - 1.0))] if scale > 0 else 0
         while number < size and (
             values[number] > score or (values[number] == score and columns[number] < candidate)
         ):
             number += 1
-        for setup in range(len(in_head)):
-            counts[setup, number] += in_head[setup, candidate]
+        counts[number, heads[candidate]] += 1
 
 
 @compiled
 def rerank_positives(
-    scores: NDArray[np.float64],
-    in_head: BoolArray,
+    similarities: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    lamb: float,
+    heads: NDArray[np.uint8],
     marked: IntArray,
     starts: IntArray,
     positive: BoolArray,
@@ -110,28 +124,35 @@ def rerank_positives(
     """Overwrite the ranks of the positives among the first K images by those after re-ranking.
 
     Args:
-        scores: (Q, U) float64 ensemble scores, without NaN.
-        in_head: (Q, S, U), whether a candidate is among the first K images of a setup's list.
+        similarities: (Q, U) of all candidates.
+        probabilities: (Q, U) match probabilities.
+        lamb: λ.
+        heads: (Q, U), bit s: the candidate is among the first K images of the list of setup s.
         marked: (M,), see `CandidateTable`, as for the next two.
         starts: (Q + 1,).
         positive: (S, M).
         firsts: (S, Q), where the ranks of a setup's query begin in `ranks`.
         ranks: (N,), written in place; positives behind rank K keep what stands there.
     """
-    queries, setups, width = in_head.shape
+    queries, width = heads.shape
+    kinds = 1 << len(positive)
+    scores = np.empty(width)
     above = np.empty(BUCKETS, np.int64)
-    counts = np.empty((setups, width + 1), np.int64)
+    counts = np.empty((width + 1, kinds), np.int64)
     for query in range(queries):
         first, last = starts[query], starts[query + 1]
         if first == last:
             continue
-        order = np.argsort(-scores[query][marked[first:last]], kind="mergesort")
+        mixed(similarities[query], probabilities[query], lamb, scores)
+        order = np.argsort(-scores[marked[first:last]], kind="mergesort")
         columns = marked[first:last][order]
-        count_between(scores[query], in_head[query], scores[query][columns], columns, above, counts)
-        for setup in range(setups):
+        count_between(scores, heads[query], scores[columns], columns, above, counts)
+        for setup in range(len(positive)):
             rank, slot = -1, firsts[setup, query]
             for number in range(len(columns)):
-                rank += counts[setup, number]
-                if in_head[query, setup, columns[number]] and positive[setup, first + order[number]]:
+                for kind in range(kinds):
+                    if kind >> setup & 1:
+                        rank += counts[number, kind]
+                if heads[query, columns[number]] >> setup & 1 and positive[setup, first + order[number]]:
                     ranks[slot] = rank
                     slot += 1

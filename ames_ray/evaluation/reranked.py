@@ -10,7 +10,7 @@ import numpy as np
 from ames_ray.card import make_card
 from ames_ray.errors import ConfigError
 from ames_ray.evaluation.candidates import gather
-from ames_ray.evaluation.ensemble import ensemble_scores, match_probability
+from ames_ray.evaluation.ensemble import match_probability
 from ames_ray.evaluation.evaluate import measure, shortlist_settings
 from ames_ray.evaluation.ranking import global_ranks, ranked_queries, ranking_notes
 from ames_ray.evaluation.result import EvaluationResult
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ames_ray.evaluation.ensemble import Ensemble
     from ames_ray.evaluation.protocol import Protocol
     from ames_ray.evaluation.scores import PairScores, Shortlist
-    from ames_ray.types import BoolArray
 
 
 class RerankedEvaluation:
@@ -63,7 +62,7 @@ class RerankedEvaluation:
             ]
         )
         self._probabilities: dict[float, NDArray[np.float64]] = {}
-        self._heads: dict[int, BoolArray] = {}
+        self._heads: dict[int, NDArray[np.uint8]] = {}
         self._counts = protocol.counts()
         self._notes = (*protocol.notes(), *ranking_notes(protocol, queries, self.setups))
         made_with = {"shortlist": shortlist_settings(shortlist), "scores": _scores_settings(scores)}
@@ -105,9 +104,17 @@ class RerankedEvaluation:
 
         table = self.table
         ranks = self._ranks.copy()
-        scores = ensemble_scores(table.similarities, self.probabilities(ensemble.temp), ensemble.lamb)
-        head = self.head(ensemble.num_rerank)
-        rerank_positives(scores, head, table.marked, table.starts, table.positive, self._firsts, ranks)
+        rerank_positives(
+            table.similarities,
+            self.probabilities(ensemble.temp),
+            ensemble.lamb,
+            self.heads(ensemble.num_rerank),
+            table.marked,
+            table.starts,
+            table.positive,
+            self._firsts,
+            ranks,
+        )
         parts = np.split(ranks, self._ends[:-1])
         return [replace(setup, ranks=part) for setup, part in zip(self.setups, parts, strict=True)]
 
@@ -117,8 +124,8 @@ class RerankedEvaluation:
             self._probabilities = {temp: match_probability(self.table.logits, temp)}
         return self._probabilities[temp]
 
-    def head(self, num_rerank: int) -> BoolArray:
-        """(Q, S, U), whether a candidate is among the first K images of a setup's list.
+    def heads(self, num_rerank: int) -> NDArray[np.uint8]:
+        """(Q, U), bit s: the candidate is among the first K images of the list of setup s.
 
         Raises:
             ConfigError: K is above the one that this was made for.
@@ -128,7 +135,10 @@ class RerankedEvaluation:
                 f"num_rerank={num_rerank}: this evaluation holds the first {self.num_rerank} images"
             )
         if num_rerank not in self._heads:
-            self._heads[num_rerank] = self.table.places < num_rerank
+            bits = 1 << np.arange(len(self.setups), dtype=np.uint8)
+            self._heads[num_rerank] = np.bitwise_or.reduce(
+                (self.table.places < num_rerank) * bits[:, None], axis=1
+            )
         return self._heads[num_rerank]
 
 

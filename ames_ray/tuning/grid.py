@@ -129,7 +129,7 @@ class _Shared:
     """What all γ of a grid share."""
 
     def __init__(self, evaluation: RerankedEvaluation, grid: Grid) -> None:
-        evaluation.head(grid.num_rerank[-1])
+        evaluation.heads(grid.num_rerank[-1])
         self._evaluation = evaluation
         self._grid = grid
         setups = evaluation.setups

@@ -12,26 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.evaluation.kernel import BUCKETS, compiled, fill_buckets
+from ames_ray.evaluation.kernel import BUCKETS, compiled, fill_buckets, mixed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ames_ray.types import BoolArray, IntArray
-
-
-@compiled
-def mixed(
-    similarities: NDArray[np.float64],
-    probabilities: NDArray[np.float64],
-    lamb: float,
-    scores: NDArray[np.float64],
-) -> None:
-    """`ames_ray.evaluation.ensemble.ensemble_scores` of one query, written into `scores`."""
-    rest = 1 - lamb
-    for candidate in range(len(scores)):
-        score = lamb * similarities[candidate] + rest * probabilities[candidate]
-        scores[candidate] = score if np.isfinite(score) else -np.inf
 
 
 @compiled

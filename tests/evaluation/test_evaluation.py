@@ -259,7 +259,7 @@ from ames_ray.evaluation.kernel import fill_buckets, BUCKETS
 import numpy as np
 print(fill_buckets(np.array([3.0, 1.0]), np.zeros(BUCKETS, np.int64)), fill_buckets.stats.cache_path)
 """
-    assert run_python(code, NUMBA_CACHE_LOCATOR_CLASSES="ZipCacheLocator") == "1023.5 None"
+    assert run_python(code, NUMBA_CACHE_LOCATOR_CLASSES="ZipCacheLocator") == "255.5 None"
 
 
 def test_the_inner_loop_is_the_same_without_compilation() -> None:
