@@ -13,7 +13,18 @@ from ames_ray.errors import ConfigError
 
 RECIPE = (
     *("source", "batch_size", "num_neighbors", "negatives", "min_desc", "max_desc"),
-    *("binary", "bits", "dim", "heads", "blocks", "feedforward", "initialisation", "beta", "padding_counts"),
+    *(
+        "binary",
+        "bits",
+        "dim",
+        "heads",
+        "blocks",
+        "feedforward",
+        "initialisation",
+        "freeze_rotation",
+        "beta",
+        "padding_counts",
+    ),
     *("epochs", "lr", "weight_decay", "clip_norm", "precision", "seed"),
 )
 """Settings that a recipe may hold: all that decide the weights, files aside."""
@@ -100,6 +111,11 @@ class TrainSettings(JobConfig):
     itq: FolderPath | None = Field(
         None, description="file of `ames-ray itq` that a binary network starts from"
     )
+    freeze_rotation: bool = Field(
+        False,
+        description="leave the rotation in front of the signs as itq= has it: its gradient is mostly noise, "
+        "and a projected store serves every network with the same one; the released trainer trains it",
+    )
     teacher: FileOrName | None = Field(
         None, description="trained full-precision network whose output tokens are to be reproduced"
     )
@@ -160,6 +176,8 @@ class TrainSettings(JobConfig):
             raise ConfigError("bits= are those of a binary network", "pass binary=true too, or no bits=")
         if self.itq and not self.binary:
             raise ConfigError("itq= starts a binary network", "pass binary=true too, or no itq=")
+        if self.freeze_rotation and not self.itq:
+            raise ConfigError("freeze_rotation=true keeps the rotation of itq=", "name its file")
         if self.initialisation == "teacher" and self.teacher is None:
             raise ConfigError("initialisation=teacher starts from the weights of teacher=", "name its file")
         return self

@@ -142,7 +142,10 @@ def _model(config: TrainConfig, gallery: Gallery, high: int, teacher: Ames | Non
     wants_sample = (config.initialisation, config.binary) in (("identity", False), ("teacher", True))
     sample = _sample(gallery, high, config.seed) if wants_sample else None
     start = config.initialisation
-    return new_model(options, config.seed, start, rotation=rotation, sample=sample, teacher=teacher)
+    model = new_model(options, config.seed, start, rotation=rotation, sample=sample, teacher=teacher)
+    if config.freeze_rotation:
+        model.get_parameter("remap_local.0.W").requires_grad_(False)
+    return model
 
 
 def _sample(gallery: Gallery, high: int, seed: int) -> AnyArray:

@@ -151,6 +151,17 @@ def test_a_student_learns_from_its_teacher(here: Path, undisturbed: Path, tmp_pa
     assert load_ames(tmp_path / "run" / "last.pt").options.binary
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_rotation_stays_as_it_was_fitted(here: Path, tmp_path: Path, frozen: bool) -> None:
+    torch.manual_seed(0)
+    rotation = torch.linalg.qr(torch.randn(DIM, DIM))[0][:, :16]
+    save_rotation(rotation, tmp_path / "itq.npz")
+    words = ("binary=true", f"itq={tmp_path / 'itq.npz'}", f"freeze_rotation={frozen}", "epochs=1")
+    run_here(job(here, tmp_path / "run", *words))
+    found = load_ames(tmp_path / "run" / "last.pt").get_parameter("remap_local.0.W")
+    assert torch.equal(found, rotation) == frozen
+
+
 def test_a_teacher_of_another_width_is_refused(here: Path, undisturbed: Path, tmp_path: Path) -> None:
     words = ("binary=true", f"teacher={undisturbed / 'last.pt'}", "dim=8")
     with pytest.raises(ConfigError, match="the teacher has dim=16, the network in training dim=8"):

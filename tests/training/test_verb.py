@@ -40,6 +40,7 @@ def test_a_run_prints_what_it_reached_and_goes_on_from_there(
         (["val_query=q"], "validation also needs val_gallery= and val_ground_truth="),
         (["itq=w.npz"], "itq= starts a binary network"),
         (["bits=64"], "bits= are those of a binary network"),
+        (["binary=true", "freeze_rotation=true"], "freeze_rotation=true keeps the rotation of itq="),
         (["workers=2", "min_workers=3"], "min_workers=3 is above workers=2"),
         (["num_epochs=3"], "'num_epochs' is called 'epochs' here"),
     ],
