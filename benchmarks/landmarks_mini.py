@@ -10,9 +10,9 @@ r"""Baselines of `landmarks_mini` and, if weights are given, AMES beside them, i
         --model runs/full0/last.safetensors runs/full1/last.safetensors runs/full2/last.safetensors
 
 Every setting (ratio, λ, γ) is chosen on the validation scenes, by the mean of medium and hard, and reported
-on the test scenes; a network also with λ and γ as they are before tuning. Intervals are 95 % over scenes: a
-scene's queries of all seeds are drawn together. Folders of weights whose names differ by a number at the end
-are training seeds of one network.
+on the test scenes; a network also with λ and γ as they are before tuning. `bytes` are what a database keeps
+of the local descriptors of an image. Intervals are 95 % over scenes: a scene's queries of all seeds are drawn
+together. Folders of weights whose names differ by a number at the end are training seeds of one network.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ames_ray.cli.tune_scores import descriptor_bytes
 from ames_ray.evaluation.candidates import candidates
 from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.evaluation.reranked import RerankedEvaluation
@@ -213,9 +214,14 @@ def compare(
             on_val_mean = [val.tuned_on(precisions(tried[r][0], 0, COUNT_TEMP, depth)) for r in RATIOS]
             ratio = RATIOS[int(np.argmax(on_val_mean))]
             mutual = precisions(tried[ratio][1], 0, COUNT_TEMP, depth)
-            lines += report("mutual", tried[ratio], COUNT_TEMPS, mutual, {"ratio": ratio}, COUNT_TEMP)
+            held = {
+                "bytes": count * descriptor_bytes(load_reranker("mutual", str(ratio)).spec),
+                "ratio": ratio,
+            }
+            lines += report("mutual", tried[ratio], COUNT_TEMPS, mutual, held, COUNT_TEMP)
             for name, evaluations in learned.items():
-                lines += report(name, evaluations, LOGIT_TEMPS, mutual, {}, 0.05)
+                held = {"bytes": count * descriptor_bytes(rerankers[name].spec)}
+                lines += report(name, evaluations, LOGIT_TEMPS, mutual, held, 0.05)
     return lines
 
 
@@ -249,7 +255,7 @@ def _report(
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
     """The rows as Markdown."""
-    head = ("method", "descriptors", "K", "ratio", "lamb", "temp")
+    head = ("method", "descriptors", "bytes", "K", "ratio", "lamb", "temp")
     shown = [f"| {' | '.join((*head, *TIERS))} |", "|" + "---|" * (len(head) + len(TIERS))]
     for line in lines:
         cells = [str(line.get(name, "")) for name in head]
