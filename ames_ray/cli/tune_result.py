@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from ames_ray.card import make_card
 from ames_ray.cli.tables import facts
+from ames_ray.cli.tune_page import publish_page
 from ames_ray.files import Storage, to_json
 from ames_ray.report.tuning_run import RESULT, TRIALS
 from ames_ray.report.use_it import evaluate_command
@@ -98,7 +99,8 @@ def publish_result(
     if front:
         task.folder.publish(FRONT, to_csv(front))
     plots = _plots(task, exact, rows, front)
-    _show(task, best, exact, counts, front, plots)
+    page = publish_page(task.folder, exact.table if exact else None)
+    _show(task, best, exact, counts, front, plots, page)
 
 
 def _plain(budget: Budget, ensemble: Ensemble, value: float) -> dict[str, Any]:
@@ -181,6 +183,7 @@ def _show(
     counts: Mapping[str, int],
     front: Sequence[Mapping[str, Any]],
     plots: Sequence[str],
+    page: str,
 ) -> None:
     lines = {"best": f"{task.figure} {100 * best.value:.2f} %", **_setting(best, many=len(task.scored) > 1)}
     if exact is not None and task.sweep.search == "exact":
@@ -195,6 +198,7 @@ def _show(
         lines["front"] = f"{len(front):,} settings that nothing beats: {FRONT}"
     written = [RESULT, PRESET, *([TRIALS, STUDY] if "answered" in counts else []), *plots]
     lines["written"] = f"{task.folder.uri}: {', '.join(written)}"
+    lines["page"] = page
     facts(f"tune {task.sweep.name}", {name: escape(text) for name, text in lines.items()})
     # Not in the table, which would break the line.
     setting = _plain(best.budget, best.ensemble, best.value)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from ames_ray.card import make_card
 from ames_ray.cli.bar import Bar
 from ames_ray.cli.tables import facts
+from ames_ray.cli.tune_page import publish_page
 from ames_ray.cli.tune_result import STUDY, to_csv, trials_line
 from ames_ray.config.train_parts import make_parts, prepare
 from ames_ray.errors import RunError
@@ -158,6 +159,7 @@ def _publish(
         "runs": trials_line(counts),
         "network": f"{folder.uri}/runs/{best[RUN]}/best.pt",
         "written": f"{folder.uri}: {', '.join([RESULT, RECIPE_FILE, TRIALS, STUDY, *plots])}",
+        "page": publish_page(folder),
     }
     facts(f"tune {sweep.name}", {name: escape(text) for name, text in lines.items()})
     # Not in the table, which would break the line.

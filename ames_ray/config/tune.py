@@ -65,7 +65,10 @@ class TuneConfig(ModelConfig, RankingConfig):
     trials: int | None = Field(None, gt=0, description="points to try in all; null: as the sweep says")
     points_per_trial: int = Field(10, gt=0, description="points that one Ray Tune trial takes")
     seed: int = Field(0, ge=0, description="decides the points, with the number of those already tried")
-    output: FolderPath = Field(description="local folder for scores, study and results; goes on with them")
+    output: FolderPath = Field(
+        description="local folder for scores, study and results, with sweep=exact also an s3:// address; "
+        "goes on with them"
+    )
 
     @classmethod
     def for_words(cls, words: Sequence[str]) -> type[JobConfig]:
@@ -82,10 +85,11 @@ class TuneConfig(ModelConfig, RankingConfig):
             raise ConfigError("tune needs model= or scores=, and not both")
         if self.scores is not None and self.nn_file is None:
             raise ConfigError("scores= needs nn_file=, the ranking that was scored")
-        require_disk(self.output)
-        if self.scores is not None and self.read_sweep().minimise:
+        sweep = self.read_sweep()
+        if sweep.search != "exact":
+            require_disk(self.output)
+        if self.scores is not None and sweep.minimise:
             raise ConfigError(f"sweep={self.sweep} weighs costs, so it needs model= in place of scores=")
-        self.read_sweep()
         return self
 
     def read_sweep(self) -> Sweep:

@@ -32,14 +32,21 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def page_left(folder: Path) -> str:
+    """The page that the search left, which is the one that `ames-ray report` makes."""
+    left = (folder / "report.html").read_text()
+    assert main(["report", str(folder), f"output={folder / 'again.html'}"]) == 0
+    assert (folder / "again.html").read_text() == left
+    return left
+
+
 @pytest.mark.usefixtures("local_ray")
 def test_a_search_with_its_trials_and_the_gap_to_the_optimum(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = tuned(here, tmp_path / "out", str(here / "search.yaml"), capsys)
     folder = tmp_path / "out" / "search"
-    assert main(["report", str(folder)]) == 0
-    text = (folder / "report.html").read_text()
+    text = page_left(folder)
     result = json.loads((folder / "result.json").read_bytes())
     trials = list(csv.DictReader((folder / "trials.csv").open()))
     gap = 100 * (result["exact"]["value"] - result["best"]["value"])
@@ -58,8 +65,7 @@ def test_a_search_with_its_trials_and_the_gap_to_the_optimum(
 def test_a_front_is_drawn_and_tabled(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tuned(here, tmp_path / "out", str(here / "budgets.yaml"), capsys)
     folder = tmp_path / "out" / "budgets"
-    assert main(["report", str(folder)]) == 0
-    text = (folder / "report.html").read_text()
+    text = page_left(folder)
     front = list(csv.DictReader((folder / "front.csv").open()))
     trials = list(csv.DictReader((folder / "trials.csv").open()))
     table = text[text.index("that nothing beats</summary>") :].partition("</table>")[0]

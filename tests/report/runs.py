@@ -28,7 +28,7 @@ def make_input(folder: Path) -> None:
 def run(folder: Path, output: Path, *more: str) -> Path:
     """Evaluate; returns the result file."""
     before = set(output.glob("evaluation-*.json"))
-    assert main(["evaluate", *_benchmark(folder), f"output={output}", *more]) == 0
+    assert main(["evaluate", *benchmark(folder), f"output={output}", *more]) == 0
     (made,) = set(output.glob("evaluation-*.json")) - before
     return made
 
@@ -36,11 +36,12 @@ def run(folder: Path, output: Path, *more: str) -> Path:
 def tuned(folder: Path, output: Path, sweep: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Search; returns the command that it printed."""
     words = [f"sweep={sweep}", f"model={folder / 'model.safetensors'}", f"output={output}", "num_rerank=15"]
-    assert main(["tune", *_benchmark(folder), *words]) == 0
+    assert main(["tune", *benchmark(folder), *words]) == 0
     return capsys.readouterr().out.partition("use it: ")[2].strip()
 
 
-def _benchmark(folder: Path) -> list[str]:
+def benchmark(folder: Path) -> list[str]:
+    """Words for its queries, gallery and ground truth."""
     stores = folder / "stores"
     return [
         f"query={stores / 'query'}",

@@ -9,7 +9,7 @@ import pytest
 
 from ames_ray.cli.main import main
 from ames_ray.report.shell import escape
-from tests.report.runs import make_input, run, tuned
+from tests.report.runs import benchmark, make_input, run, tuned
 from tests.report.test_page import Blocks
 
 
@@ -31,8 +31,11 @@ def test_the_exact_answer_with_its_landscape(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = tuned(here, tmp_path / "out", "exact", capsys)
-    assert main(["report", str(tmp_path / "out")]) == 0
     page = tmp_path / "out" / "exact" / "report.html"
+    left = page.read_bytes()
+    page.unlink()
+    assert main(["report", str(tmp_path / "out")]) == 0
+    assert page.read_bytes() == left
     assert capsys.readouterr().out.strip() == f"written: {page}"
     text = page.read_text()
     result = json.loads((page.parent / "result.json").read_bytes())
@@ -45,6 +48,21 @@ def test_the_exact_answer_with_its_landscape(
         setting = {"lamb": field["x"][column], "temp": field["y"][row], "num_rerank": 10}
         measured = evaluated(here, tmp_path / "evaluated", setting)
         assert field["cells"][row][column] == pytest.approx(10_000 * measured, abs=0.501)
+
+
+def test_a_page_that_cannot_be_written_does_not_cost_the_result(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out" / "exact" / "report.html" / "in-the-way").mkdir(parents=True)
+    words = [
+        f"{name}={path}"
+        for name, path in (("model", here / "model.safetensors"), ("output", tmp_path / "out"))
+    ]
+    assert main(["tune", *benchmark(here), *words, "sweep=exact", "num_rerank=15"]) == 0
+    told = capsys.readouterr().out
+    assert "ames-ray report" in told.partition("page")[2]
+    assert "use it: ames-ray evaluate" in told
+    assert json.loads((tmp_path / "out" / "exact" / "result.json").read_bytes())["best"]["value"] > 0
 
 
 def test_scores_that_are_gone_leave_a_page_without_a_map(
