@@ -120,6 +120,7 @@ def _show(store: Store) -> None:
             "rows": f"{about.rows_done:,} of {about.rows:,}, {about.rows_ok:,} with descriptors",
             **counts(about.failed),
             **counts(about.flagged, "kept, but"),
+            **({"  removed": f"{about.removed:,}, not found any more"} if about.removed else {}),
             "bytes": f"{size(about.stored_bytes)}, {an_image} an image",
             "shards": f"{about.shards:,} of {about.shard_rows:,} rows, {about.format}",
             "local": f"at most {about.topk:,} × {about.dim:,}, {about.codec}",

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from ames_ray.store.meta import StoreMeta
 
 
+_GONE = "removed"
+
+
 def export_hdf5(
     store: Store, output: str, layout: Literal["plain", "compound", "packed"] = "plain"
 ) -> list[str]:
@@ -50,6 +53,7 @@ def export_hdf5(
 
     Beside `NAME_local.hdf5` the global descriptors are written twice: as the authors' releases have them
     (`NAME_cls.hdf5`) and as their extraction command does (raw float32 without a header, `….pt`).
+    These files cannot tell that a photo was removed: its row is that of a failed image, without descriptors.
 
     Args:
         store: A store that is whole.
@@ -71,6 +75,7 @@ def export_hdf5(
             raise StoreError(f"{place.uri}/{file} exists", "delete it or choose another output=")
     for key, (hdf5, raw) in pooled.items():
         values = store.pooled(key)
+        values[store.removed] = 0
         with publishing(place, hdf5, values.nbytes) as path, h5py.File(path, "w") as target:
             target.create_dataset(FEATURES, data=values)
         with publishing(place, raw, values.nbytes) as path:
@@ -78,7 +83,7 @@ def export_hdf5(
     meta = _export_meta(store.meta, layout)
     with publishing(place, name, meta.rows * meta.row_bytes) as path:
         if layout == "packed":
-            write_pack(path, store.storage, store.meta, store.summaries)
+            write_pack(path, store.storage, store.meta, store.summaries, store.removed)
         else:
             _write_features(path, store, meta)
     return [f"{place.uri}/{file}" for file in files]
@@ -140,10 +145,18 @@ def _write_features(path: Path, store: Store, meta: StoreMeta) -> None:
         data = contiguous(file, FEATURES, (meta.rows, *shape), dtype)
         reserve(file)
         for shard in range(meta.shards):
-            source = store.features(shard)
+            source = _without_removed(store, shard)
             while batch := list(islice(source, group_rows(meta))):
                 data[at : at + len(batch)] = _authors_rows(batch, meta)
                 at += len(batch)
+
+
+def _without_removed(store: Store, shard: int) -> Iterator[ImageFeatures]:
+    """The rows of a shard, those of removed photos as failed ones."""
+    removed = set(store.removed.tolist())
+    for item in store.features(shard):
+        is_gone = item.record.row in removed
+        yield replace(item, local=None, pooled={}, reason=_GONE) if is_gone else item
 
 
 def _authors_rows(batch: Sequence[ImageFeatures], meta: StoreMeta) -> AnyArray:

@@ -23,6 +23,7 @@ class StoreInfo:
         rows_ok: Rows with descriptors.
         failed: Failed rows by reason.
         flagged: Usable but suspicious rows by reason.
+        removed: Rows of photos that are gone; they count among the others too.
         shards: Shards of the whole store.
         shards_done: Finished shards.
         shard_rows: Rows of a shard.
@@ -45,6 +46,7 @@ class StoreInfo:
     rows_ok: int
     failed: dict[str, int]
     flagged: dict[str, int]
+    removed: int
     shards: int
     shards_done: int
     shard_rows: int
@@ -78,6 +80,7 @@ def describe_store(store: Store) -> StoreInfo:
         rows_ok=rows_ok,
         failed=failed,
         flagged=add_counts(summary.flagged for summary in summaries),
+        removed=len(store.removed),
         shards=meta.shards,
         shards_done=len(summaries),
         shard_rows=meta.shard_rows,

@@ -13,10 +13,10 @@ from ames_ray.errors import StoreError
 from ames_ray.store.codec import describe, payload_kinds
 from ames_ray.store.guard import reading
 from ames_ray.store.shards import content_digest, open_shard
-from ames_ray.types import AnyArray, FeatureBatch, IntArray
+from ames_ray.types import AnyArray, BoolArray, FeatureBatch, IntArray
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from ames_ray.files import Storage
@@ -70,9 +70,7 @@ class Pack:
         """Descriptors of some rows in any order, as `Store.read` gives them."""
         count = checked_count(count, self.shape[1], str(self.path))
         rows = checked_rows(rows, self.shape[0], str(self.path))
-        return FeatureBatch(
-            rows, np.asarray(self._data[rows, :count]), np.arange(count) < self.real[rows, None]
-        )
+        return FeatureBatch(rows, np.asarray(self._data[rows, :count]), first_ones(self.real[rows], count))
 
     @cached_property
     def _data(self) -> AnyArray:
@@ -85,7 +83,13 @@ class Pack:
         return {name: value for name, value in vars(self).items() if name != "_data"}
 
 
-def write_pack(path: Path, storage: Storage, meta: StoreMeta, summaries: Mapping[int, ShardSummary]) -> None:
+def write_pack(
+    path: Path,
+    storage: Storage,
+    meta: StoreMeta,
+    summaries: Mapping[int, ShardSummary],
+    without: Iterable[int] = (),
+) -> None:
     """Write a packed file: datasets `descriptors`, `count` and each global descriptor.
 
     Args:
@@ -93,6 +97,7 @@ def write_pack(path: Path, storage: Storage, meta: StoreMeta, summaries: Mapping
         storage: Folder of the store.
         meta: What it holds.
         summaries: All its shards.
+        without: Rows to leave empty, as failed ones are.
     """
     import h5py
 
@@ -114,6 +119,16 @@ def write_pack(path: Path, storage: Storage, meta: StoreMeta, summaries: Mapping
                     for name in names:
                         file[name][start : start + len(block)] = block.arrays[name]
                     start += len(block)
+        for row in without:
+            for name in names:
+                file[name][int(row)] = 0
+
+
+def first_ones(real: IntArray, count: int) -> BoolArray:
+    """(B, count) bool: the first `real` of each row."""
+    if len(real) and real.min() >= count:  # Most galleries: a comparison would take as long as the copy.
+        return np.ones((len(real), count), np.bool_)
+    return np.arange(count) < real[:, None]
 
 
 def checked_rows(rows: object, total: int, what: str) -> IntArray:

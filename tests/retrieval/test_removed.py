@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from ames_ray.retrieval.gallery import Gallery
 from ames_ray.store.merge import merge
 from ames_ray.store.reader import Store
 from ames_ray.store.removed import read_removed, write_removed
+from ames_ray.types import AnyArray
 from tests.retrieval.small import small_model
 from tests.store.builders import make_manifest, make_store
 
@@ -112,6 +114,56 @@ def test_copies_keep_them_removed(store: Path) -> None:
     several = Gallery((other, Store.open(str(store))))
     assert several.removed.tolist() == [7 + row for row in REMOVED]
     assert joined.searchable == 2 * other.searchable + Store.open(str(store)).searchable
+
+
+@pytest.mark.parametrize("layout", ["plain", "compound", "packed"])
+def test_an_export_holds_nothing_of_them(layout: str, store: Path) -> None:
+    """Their rows are those of images that gave no features; the others are as if nothing was removed."""
+    files = {}
+    for name, rows in (("all", []), ("hidden", REMOVED)):
+        hide(store, rows)
+        folder = store.parent / f"{layout}-{name}"
+        folder.mkdir()
+        words = [f"layout={layout}", f"output={folder / 'x_local.hdf5'}"]
+        assert main(["store", "export", str(store), *words]) == 0
+        files[name] = {path.name: path for path in sorted(folder.iterdir())}
+    others = np.setdiff1d(np.arange(ROWS), REMOVED)
+    (failed,) = np.flatnonzero(~Store.open(str(store)).ok)[:1]
+    assert list(files["all"]) == list(files["hidden"])
+    for name in files["all"]:
+        before, after = (rows_of(files[kind][name]) for kind in ("all", "hidden"))
+        assert before.keys() == after.keys()
+        for key, values in after.items():
+            assert len(values) == ROWS
+            assert np.array_equal(values[others], before[key][others])
+            for row in REMOVED:
+                assert values[row].tobytes() == values[failed].tobytes()
+
+
+def rows_of(path: Path) -> dict[str, AnyArray]:
+    if path.suffix == ".pt":
+        return {"raw": np.fromfile(path, "<f4").reshape(ROWS, -1)}
+    with h5py.File(path) as file:
+        return {name: file[name][:] for name in file}
+
+
+def test_an_imported_export_has_them_as_failed_rows(store: Path) -> None:
+    exported, names = store.parent / "x_local.hdf5", store.parent / "names.txt"
+    assert main(["store", "export", str(store), f"output={exported}"]) == 0
+    names.write_text("".join(f"img{row}.jpg\n" for row in range(ROWS)))
+    words = [f"inputs=[{exported}]", f"list_file={names}", f"data_root={store.parent}"]
+    words += [f"globals={{cls: {store.parent / 'x_cls.hdf5'}}}", f"output={store.parent / 'again'}"]
+    assert main(["store", "import", *words]) == 0
+    assert not Store.open(str(store.parent / "again")).ok[REMOVED].any()
+
+
+def test_they_are_counted(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["store", "info", str(store)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "removed" in line]
+    assert line.split() == ["removed", "3,", "not", "found", "any", "more"]
+    hide(store, [])
+    assert main(["store", "info", str(store)]) == 0
+    assert "removed" not in capsys.readouterr().out
 
 
 def test_what_a_search_can_find_is_counted(store: Path) -> None:
