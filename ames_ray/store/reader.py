@@ -15,7 +15,7 @@ from ames_ray.files import Storage
 from ames_ray.store.codec import decode, payload_kinds
 from ames_ray.store.guard import publishing, reading
 from ames_ray.store.meta import AUTHORS, CARD, MANIFEST, META, PACK, SHARDS, ShardSummary, StoreMeta
-from ames_ray.store.pack import Pack, checked_count, checked_rows, write_pack
+from ames_ray.store.pack import Pack, checked_count, checked_rows, first_ones, write_pack
 from ames_ray.store.removed import read_removed
 from ames_ray.store.shards import content_digest, is_whole, open_shard, read_marks, read_shard_list
 from ames_ray.types import BoolArray, FeatureBatch, FloatArray, ImageFeatures, IntArray
@@ -184,7 +184,7 @@ class Store:
             with open_shard(self.storage, self.meta, int(shard)) as file:
                 local = wanted[here] - shard * self.meta.shard_rows
                 descriptors[here], real[here] = file.descriptors(local, count)
-        return FeatureBatch(wanted, descriptors, np.arange(count) < real[:, None])
+        return FeatureBatch(wanted, descriptors, first_ones(real, count))
 
     def pooled(self, name: str, start: int = 0, stop: int | None = None) -> FloatArray:
         """A global descriptor of rows (B, D) float32; zeros for failed rows (see `ok`).
