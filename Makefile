@@ -7,7 +7,7 @@ DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow faults lint format bench docs constraints clean
+.PHONY: help demo test test-slow faults lint format bench bench-long docs constraints clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,10 +33,25 @@ format: $(DEV) ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEV) ## Measure, and write benchmarks/results/
+bench: $(DEV) ## Measure, and write benchmarks/results/: an hour and a half on two cores
+	mkdir -p build/bench
 	$(BIN)/python -m benchmarks.extraction
-	$(BIN)/python -m benchmarks.evaluation
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.search --folder build/bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.tuning
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.tuning_overhead
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.training --scaling
+	$(BIN)/python -m benchmarks.page --results 1000 10000
+	$(BIN)/python -m benchmarks.service
+	$(BIN)/python -m benchmarks.first_hour --clone
+
+bench-long: $(DEV) ## Measure what takes hours: kills, a million rows, 55 GB of descriptors
+	mkdir -p build/bench
+	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.loader --folder build/bench
 
 docs: $(DEV) ## Rewrite the reference from the code, and build the pages
 	$(BIN)/python docs/generate.py
