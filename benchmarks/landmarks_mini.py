@@ -18,7 +18,7 @@ together. Folders of weights whose names differ by a number at the end are train
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -192,7 +192,11 @@ def row(split: Split, found: Values, before: Values, other: Values | None) -> di
 
 
 def compare(
-    val: Split, test: Split, counts: Sequence[int], depths: Sequence[int], models: Sequence[str]
+    val: Split,
+    test: Split,
+    counts: Sequence[int],
+    depths: Sequence[int],
+    rerankers: Mapping[str, Reranker],
 ) -> list[dict[str, Any]]:
     """All methods, as rows of the table."""
     nothing = np.zeros(test.pairs.rows.shape, np.float32)
@@ -201,7 +205,6 @@ def compare(
     for depth in depths:
         perfect = precisions(test.scored(positives(test)), 0, 1, depth)
         lines.append({"method": "perfect re-ranking", "K": depth, **row(test, perfect, before, None)})
-    rerankers = {Path(model).parent.name: load_reranker("ames", model) for model in models}
     for count in counts:
         on_val, on_test = matches(val, count), matches(test, count)
         tried = {ratio: (val.scored(on_val[ratio]), test.scored(on_test[ratio])) for ratio in RATIOS}
@@ -274,12 +277,17 @@ def main() -> None:
     parser.add_argument("photos", type=Path, help="folder of `ames-ray samples set=landmarks_mini`")
     parser.add_argument("stores", type=Path, help="folder of the stores val_query, val_gallery, test_query …")
     parser.add_argument("--model", nargs="+", default=[], help="AMES weights, any number of files")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--descriptors", type=int, nargs="+", default=[100, 300])
     parser.add_argument("--num-rerank", type=int, nargs="+", default=[100, 300])
     options = parser.parse_args()
     deepest = max(options.num_rerank)
     val, test = (Split.open(options.photos, options.stores, name, deepest) for name in ("val", "test"))
-    lines = compare(val, test, options.descriptors, options.num_rerank, options.model)
+    rerankers = {
+        Path(model).parent.name or model: load_reranker("ames", model, precision=options.precision)
+        for model in options.model
+    }
+    lines = compare(val, test, options.descriptors, options.num_rerank, rerankers)
     print(table(lines))
     queries = {tier: int((test.tier == tier).sum()) for tier in TIERS}
     sizes: dict[str, Any] = {"test_queries": queries}
@@ -288,6 +296,8 @@ def main() -> None:
         sizes["over_seeds"] = seeds
     counts = ", ".join(map(str, options.descriptors))
     section = f"models, {counts} descriptors" if options.model else "baselines"
+    if options.precision != "float32":
+        section += f", {options.precision}"
     save("landmarks_mini", section, {**sizes, "rows": lines})
 
 
