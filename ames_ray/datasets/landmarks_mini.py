@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ames_ray.datasets.lists import read_list
+from ames_ray.datasets.lists import list_lines, read_list
 from ames_ray.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -40,5 +40,5 @@ def read_split(storage: Storage, split: str) -> Iterator[ImageRecord]:
             f"{storage.uri}/{name} does not exist",
             "`ames-ray samples set=landmarks_mini output=FOLDER` makes the data set; pass data_root=FOLDER",
         )
-    for record in read_list(storage.read(name), f"{storage.uri}/{name}"):
+    for record in read_list(list_lines(storage, name), f"{storage.uri}/{name}"):
         yield replace(record, split=SPLITS[split])

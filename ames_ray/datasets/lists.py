@@ -3,50 +3,65 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, cast
 
 from ames_ray.datasets.paths import is_picture
 from ames_ray.errors import DatasetError
 from ames_ray.types import ImageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from ames_ray.files import Storage
 
 _FORM = "a line is path[,label][,width,height]; quote a path that has commas and no picture suffix"
 
 
-def read_list(data: bytes, name: str, split: str | None = None) -> Iterator[ImageRecord]:
+def list_lines(storage: Storage, name: str) -> Iterator[bytes]:
+    """The lines of a file, one after another: a list of any length needs the memory of a line."""
+    with storage.open(name) as file:
+        # pyarrow's own files give bytes, not lines.
+        yield from file if storage.local is not None else io.BufferedReader(cast("io.RawIOBase", file))
+
+
+def read_list(lines: Iterable[bytes], name: str, split: str | None = None) -> Iterator[ImageRecord]:
     """The lines of a list as records; every line is one row, in order, duplicates too.
 
     A path may contain commas: unquoted it ends with its last picture suffix (`c,d.jpg,100,200` is the picture
     `c,d.jpg`), quoted it is taken as CSV has it.
 
     Args:
-        data: The file's bytes, UTF-8 with or without a byte order mark.
+        lines: The file's lines, UTF-8 with or without a byte order mark; empty ones at its end do not count.
         name: Name of the list, for messages.
         split: Split to give each record.
 
     Raises:
         DatasetError: A line is not of that form; says which.
     """
-    for row, line in enumerate(_lines(data, name)):
+    for row, line in enumerate(_texts(lines, name)):
         path, label, width, height = _fields(line, f"{name}, line {row + 1}")
         yield ImageRecord(row, path, path, split, None, label, width, height)
 
 
-def _lines(data: bytes, name: str) -> list[str]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise DatasetError(
-            f"{name}, line {number} is not UTF-8", "convert the list, for example with iconv"
-        ) from None
-    return text.rstrip().split("\n") if text.strip() else []
+def _texts(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    empty = 0
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError:
+            raise DatasetError(
+                f"{name}, line {number} is not UTF-8", "convert the list, for example with iconv"
+            ) from None
+        if not text:
+            empty += 1
+            continue
+        yield from [""] * empty
+        empty = 0
+        yield text
 
 
 def _fields(line: str, where: str) -> tuple[str, str | None, int | None, int | None]:
-    line = line.strip()
     if not line:
         raise DatasetError(f"{where} is empty", "remove it: ground truth refers to images by their line")
     path, *rest = _quoted(line, where) if line.startswith('"') else _plain(line)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ames_ray.datasets.manifest_table import GROUP_ROWS, SCHEMA, ParquetTable, Table, columns, rows_digest
+from ames_ray.datasets.manifest_table import (
+    GROUP_ROWS,
+    SCHEMA,
+    ParquetTable,
+    Table,
+    collect,
+    columns,
+    rows_digest,
+)
 from ames_ray.datasets.paths import Guard, absolute, leads_out, resolve
 from ames_ray.errors import DatasetError, UnsafeFileError
 from ames_ray.types import ImageRecord
@@ -65,17 +74,13 @@ class Manifest:
             DatasetError: There is no image at all.
         """
         folder = absolute(root)
-        guard = Guard(folder, allow_outside=allow_outside)
-        source = iter(records)
-        batches = []
-        while chunk := list(islice(source, GROUP_ROWS)):
-            batches.append(_batch(chunk, guard))
-        table = pa.Table.from_batches(batches, SCHEMA)
+        seen = array("q")
+        table = collect(_batches(records, Guard(folder, allow_outside=allow_outside), seen))
         if not len(table):
             raise DatasetError(
                 f"no images are listed for {folder}", "check images=, list_file=, split= and data_root="
             )
-        twice = len(table) - pc.count_distinct(table["uri"]).as_py()
+        twice = _repeats(seen)
         noted = [f"{twice} duplicate path{'s' if twice > 1 else ''}"] if twice else []
         return cls(folder, (*notes, *noted), allow_outside, rows_digest(table, len(table)), table)
 
@@ -166,6 +171,22 @@ class Manifest:
             raise UnsafeFileError(f"row {row}: {uri} leaves {self.root}", "allow_outside=true permits it")
         bbox = None if left is None else (left, top, right, bottom)
         return ImageRecord(row, image_id, resolve(self.root, uri), split, bbox, label, width, height)
+
+
+def _batches(records: Iterable[ImageRecord], guard: Guard, seen: array[int]) -> Iterator[pa.RecordBatch]:
+    """The records as row groups; 8 bytes of each path go to `seen`, since all paths may not fit in memory."""
+    source = iter(records)
+    while chunk := list(islice(source, GROUP_ROWS)):
+        batch = _batch(chunk, guard)
+        seen.extend(map(hash, batch["uri"].to_pylist()))
+        yield batch
+
+
+def _repeats(hashes: array[int]) -> int:
+    """How many of the values were there before; they are sorted in place."""
+    values = np.frombuffer(hashes, np.int64)
+    values.sort()
+    return int((values[1:] == values[:-1]).sum())
 
 
 def _batch(records: Sequence[ImageRecord], guard: Guard) -> pa.RecordBatch:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ames_ray.files import Storage
+
 if TYPE_CHECKING:
-    from ames_ray.files import Storage
+    from collections.abc import Iterable
 
 SCHEMA = pa.schema(
     [
@@ -29,6 +33,9 @@ SCHEMA = pa.schema(
 """Columns of a manifest file, one row an image; `uri` is relative to the root in the file's metadata."""
 GROUP_ROWS = 4096
 """Rows of a row group: what a worker holds in memory."""
+HELD_GROUPS = 16
+"""Row groups of a new list that stay in memory; a longer list goes to a temporary file."""
+_FILE = "list.parquet"
 
 
 class Table(Protocol):
@@ -72,6 +79,37 @@ class ParquetTable:
                 held = (group, file.read_row_group(group, columns=SCHEMA.names).replace_schema_metadata())
             self._held = held
         return held[1]
+
+
+class SpilledTable(ParquetTable):
+    """Rows in a temporary file, which goes when the table does.
+
+    Args:
+        batches: The rows, `GROUP_ROWS` in each batch but the last.
+    """
+
+    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ames-ray-list-")
+        storage = Storage.at(self._folder.name)
+        path = storage.path(_FILE)
+        with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+            for batch in batches:
+                writer.write_batch(batch, row_group_size=GROUP_ROWS)
+        super().__init__(storage, _FILE, pq.read_metadata(path))
+
+
+def collect(batches: Iterable[pa.RecordBatch]) -> Table:
+    """Rows of a new list; memory does not grow with a long one.
+
+    Args:
+        batches: The rows, `GROUP_ROWS` in each batch but the last.
+    """
+    source = iter(batches)
+    held = list(islice(source, HELD_GROUPS + 1))
+    if len(held) > HELD_GROUPS:
+        return SpilledTable(chain(held, source))
+    table: Table = pa.Table.from_batches(held, SCHEMA)
+    return table
 
 
 def columns(table: pa.Table) -> list[list[Any]]:

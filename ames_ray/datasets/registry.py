@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ames_ray.datasets import gldv2, landmarks_mini
 from ames_ray.datasets.folder import find_images
-from ames_ray.datasets.lists import read_list
+from ames_ray.datasets.lists import list_lines, read_list
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.datasets.paths import Guard, absolute, resolve
 from ames_ray.datasets.revisited import RevisitedFile
@@ -114,7 +114,7 @@ def _list(options: DatasetOptions) -> _Listing:
 
 def _text_list(path: str, split: str | None) -> Iterator[ImageRecord]:
     folder, name = posixpath.split(path)
-    return read_list(_read(Storage.at(folder), name), path, split)
+    return read_list(list_lines(_with(Storage.at(folder), name), name), path, split)
 
 
 def _revisited(name: str, options: DatasetOptions) -> _Listing:
@@ -122,7 +122,7 @@ def _revisited(name: str, options: DatasetOptions) -> _Listing:
     split = _split(options, ("gallery", "query"))
     file = f"gnd_{name}.pkl"
     folder = Storage.at(root).child(name)
-    ground_truth = RevisitedFile.from_bytes(_read(folder, file), f"{folder.uri}/{file}")
+    ground_truth = RevisitedFile.from_bytes(_with(folder, file).read(file), f"{folder.uri}/{file}")
     if split == "gallery":
         return _Listing(ground_truth.gallery_records(f"{name}/jpg"), root)
     queries = len(ground_truth.queries)
@@ -186,10 +186,10 @@ def _split(options: DatasetOptions, allowed: tuple[str, ...]) -> str:
     return split
 
 
-def _read(storage: Storage, name: str) -> bytes:
+def _with(storage: Storage, name: str) -> Storage:
     if not storage.exists(name):
         raise DatasetError(f"{storage.uri}/{name} does not exist", "check data_root= and list_file=")
-    return storage.read(name)
+    return storage
 
 
 _BUILDERS: dict[str, Callable[[DatasetOptions], _Listing]] = {

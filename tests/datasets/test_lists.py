@@ -15,7 +15,7 @@ from ames_ray.errors import DatasetError
 
 
 def _read(text: str) -> list[tuple[str, str | None, int | None, int | None]]:
-    records = list(read_list(text.encode(), "list.txt"))
+    records = list(read_list(io.BytesIO(text.encode()), "list.txt"))
     assert [record.row for record in records] == list(range(len(records)))
     return [(record.uri, record.label, record.width, record.height) for record in records]
 
@@ -50,7 +50,7 @@ def test_lines(line: str, expected: tuple[str, str | None, int | None, int | Non
 def test_every_line_is_a_row_duplicates_too() -> None:
     text = "﻿a.jpg\r\nb.jpg,3\r\na.jpg\r\n\r\n\n"
     assert [path for path, *_ in _read(text)] == ["a.jpg", "b.jpg", "a.jpg"]
-    manifest = Manifest.from_records(read_list(text.encode(), "list.txt", "gallery"), "/r")
+    manifest = Manifest.from_records(read_list(io.BytesIO(text.encode()), "list.txt", "gallery"), "/r")
     assert [record.uri for record in manifest] == ["/r/a.jpg", "/r/b.jpg", "/r/a.jpg"]
     assert {record.split for record in manifest} == {"gallery"}
     assert manifest.notes == ("1 duplicate path",)
@@ -84,7 +84,7 @@ def test_bad_lines_are_named(text: str, message: str) -> None:
 
 def test_other_encodings_are_named() -> None:
     with pytest.raises(DatasetError, match="line 3 is not UTF-8"):
-        list(read_list("a.jpg\nb.jpg\ncafé.jpg".encode("latin1"), "list.txt"))
+        list(read_list(io.BytesIO("a.jpg\nb.jpg\ncafé.jpg".encode("latin1")), "list.txt"))
 
 
 def test_an_empty_list_has_no_rows() -> None:

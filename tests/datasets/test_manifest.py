@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ames_ray.datasets import manifest_table
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.errors import DatasetError, UnsafeFileError
 from ames_ray.files import Storage
@@ -87,6 +90,43 @@ def test_the_file_holds_the_same(tmp_path: Path) -> None:
     manifest.write(storage, "other.parquet")
     again.write(storage, "again.parquet")
     assert storage.read(NAME) == storage.read("other.parquet") == storage.read("again.parquet")
+
+
+def test_a_long_list_waits_on_the_disk_and_holds_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [*_many(9000), *_many(3)]
+    short = Manifest.from_records(records, "/photos")
+    monkeypatch.setattr(manifest_table, "HELD_GROUPS", 1)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    long = Manifest.from_records(iter(records), "/photos")
+    assert len(list(tmp_path.iterdir())) == 1
+    assert (long.digest, long.notes, len(long)) == (_digest(records), ("3 duplicate paths",), 9003)
+    assert short.notes == long.notes
+    assert long.records(4000, 8500) == short.records(4000, 8500)
+    storage = Storage.at(tmp_path / "store")
+    short.write(storage, NAME)
+    long.write(storage, "long.parquet")
+    assert storage.read(NAME) == storage.read("long.parquet")
+    del long
+    gc.collect()
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_list_of_twice_the_length_takes_no_more_memory() -> None:
+    script = """
+from pathlib import Path
+from ames_ray.datasets.manifest import Manifest
+from ames_ray.types import ImageRecord
+def peak_after(count):
+    records = (ImageRecord(i, f"id{i}", f"{i % 7}/{i}.jpg", "train") for i in range(count))
+    assert len(Manifest.from_records(records, "s3://bucket/photos")) == count
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
+print(-peak_after(80_000) + peak_after(160_000))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    # In memory 80,000 rows more would take 20 MB.
+    assert int(done.stdout) < 8
 
 
 def test_the_file_is_plain_parquet(tmp_path: Path) -> None:
