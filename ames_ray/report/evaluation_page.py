@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ames_ray.report.charts import curve_chart, heat_map
-from ames_ray.report.parts import card, change, few, folded, hero, heroes, notes, percent, table
+from ames_ray.report.parts import card, change, dialog_head, few, folded, hero, heroes, notes, percent, table
 from ames_ray.report.pictures import SHELF
 from ames_ray.report.shell import asset, escape, fill, page
 
@@ -67,6 +67,7 @@ def evaluation_page(
             "heat": _heat(evaluation),
             "settings": _settings(evaluation),
             "card": card(evaluation.document["card"]),
+            "dialog_head": dialog_head("look"),
         },
     )
     styles = asset("base.css") + asset("report.css")

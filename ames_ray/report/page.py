@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ames_ray.images.reasons import EXPLANATIONS
+from ames_ray.report.parts import dialog_head
 from ames_ray.report.pictures import SHELF, embed
 from ames_ray.report.shell import asset, escape, fill, page
 
@@ -62,7 +63,8 @@ def search_page(results: Sequence[SearchResult], text: PageText) -> bytes:
     }
     islands |= {f"pictures-{number}": shelf for number, shelf in enumerate(embed(list(numbers.known)))}
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in text.facts.items())
-    body = fill(asset("search.html"), {"title": escape(text.title), "facts": rows})
+    values = {"title": escape(text.title), "facts": rows, "dialog_head": dialog_head("why")}
+    body = fill(asset("search.html"), values)
     styles = asset("base.css") + asset("search.css")
     return page(text.title, body, islands, styles=styles, script=asset("base.js") + asset("search.js"))
 

@@ -66,6 +66,22 @@ def figure(title: str, drawing: str) -> str:
     )
 
 
+def dialog_head(name: str) -> str:
+    """The head of a page's dialog, which shows one result: its name, facts about it, ways on and out.
+
+    Args:
+        name: Of the dialog; its texts are `NAME-title`, with the text in its first child, and `NAME-facts`.
+    """
+    buttons = (("previous", "Previous result", "←"), ("next", "Next result", "→"), ("close", "Close", "✕"))
+    drawn = "".join(
+        f'<button type="button" id="{key}" aria-label="{said}">{sign}</button>' for key, said, sign in buttons
+    )
+    return (
+        f'<header><div><h2 id="{name}-title"><bdi></bdi></h2><p id="{name}-facts" class="quiet"></p></div>'
+        f'<div class="buttons">{drawn}</div></header>'
+    )
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], best: int | None = None) -> str:
     """Cells in columns whose headings sort them.
 

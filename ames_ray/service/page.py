@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from ames_ray.report.shell import asset
+from ames_ray.report.parts import dialog_head
+from ames_ray.report.shell import asset, fill
 
 _ASSETS = files("ames_ray.service") / "assets"
 
 
 def html() -> str:
     """The document."""
-    return _own("service.html")
+    return fill(_own("service.html"), {"dialog_head": dialog_head("why")})
 
 
 def styles() -> str:

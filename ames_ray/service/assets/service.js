@@ -116,7 +116,7 @@ const dialog = byId("why");
 function explain(position) {
   state.shown = position;
   const hit = state.results[position];
-  byId("why-title").textContent = hit.image;
+  byId("why-title").firstChild.textContent = hit.image;
   byId("why-facts").textContent =
     `rank ${hit.rank}, before re-ranking ${hit.before} · ${score(hit)} · similarity ${similarity(hit)}`;
   byId("previous").disabled = position === 0;
