@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 360, 280
 _LEFT, _TOP, _RIGHT, _BOTTOM = 40, 30, 12, 44
-_CELL_WIDTH, _CELL_HEIGHT, _CELL_LEFT, _CELL_TOP = 64, 34, 48, 6
+_CELL_WIDTH, _CELL_HEIGHT, _CELL_LEFT, _CELL_TOP = 64, 34, 56, 6
 
 
 def curve_chart(title: str, series: Mapping[str, NDArray[np.float64]], across: str, up: str) -> str:

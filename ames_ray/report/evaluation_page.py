@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from ames_ray.report.charts import curve_chart, heat_map
+from ames_ray.report.charts import curve_chart
 from ames_ray.report.parts import card, change, dialog_head, few, folded, hero, heroes, notes, percent, table
 from ames_ray.report.pictures import SHELF
 from ames_ray.report.shell import asset, escape, fill, page
+from ames_ray.report.sweep_maps import sweep_maps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,8 @@ def evaluation_page(
         "results": pictures.results if pictures else {},
         "images": pictures.names if pictures else [],
     }
-    islands: dict[str, Any] = {"page": data}
+    readouts: list[dict[str, Any]] = []
+    islands: dict[str, Any] = {"page": data, "readouts": readouts}
     shelves = pictures.shelves if pictures else []
     islands |= {f"pictures-{number}": shelf for number, shelf in enumerate(shelves)}
     title = f"Evaluation: {evaluation.before['protocol']}"
@@ -64,14 +65,14 @@ def evaluation_page(
             "heroes": _heroes(evaluation),
             "notes": notes([*evaluation.best.get("notes", []), *missing]),
             "curves": _curves(curves, list(setups)),
-            "heat": _heat(evaluation),
+            "heat": sweep_maps(evaluation, readouts),
             "settings": _settings(evaluation),
             "card": card(evaluation.document["card"]),
             "dialog_head": dialog_head("look"),
         },
     )
     styles = asset("base.css") + asset("report.css")
-    script = asset("base.js") + asset("tables.js") + asset("evaluation.js")
+    script = asset("base.js") + asset("tables.js") + asset("readout.js") + asset("evaluation.js")
     return page(title, body, islands, styles=styles, script=script)
 
 
@@ -113,23 +114,6 @@ def _curves(curves: Curves | None, setups: Sequence[str]) -> str:
     )
 
 
-def _heat(evaluation: Evaluation) -> str:
-    """λ against γ for each K, where more than one of either was tried."""
-    rows = evaluation.rows
-    lambs, temps, lengths = (sorted({row[name] for row in rows}) for name in _CHOSEN)
-    if len(lambs) < 2 and len(temps) < 2:
-        return ""
-    figure = evaluation.document["figure"]
-    value = {tuple(row[name] for name in _CHOSEN): row[figure] for row in rows}
-    maps = []
-    for length in lengths:
-        grid = [[_number(value.get((lamb, temp, length))) for temp in temps] for lamb in lambs]
-        chart = heat_map(f"{figure} over λ and γ, K = {length:g}", lambs, temps, grid, ("λ", "γ"))
-        maps.append(f"<figure><figcaption>K = {length:,.0f}</figcaption>{chart}</figure>")
-    heading = f"{escape(figure.replace('_', ' '))} over λ and γ"
-    return f'<section><h2>{heading}</h2><div class="charts">{"".join(maps)}</div></section>'
-
-
 def _settings(evaluation: Evaluation) -> str:
     """Every setting as a row of a table that sorts."""
     if not evaluation.rows:
@@ -143,7 +127,3 @@ def _settings(evaluation: Evaluation) -> str:
     best = next(n for n, row in enumerate(evaluation.rows) if [row[name] for name in _CHOSEN] == chosen)
     shown = table([name.replace("_", " ") for name in columns], rows, best)
     return folded(f"Settings: {len(rows):,}", shown, opened=few(rows))
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

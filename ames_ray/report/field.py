@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 200, 46, 8, 12, 42
+_SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 200, 58, 8, 12, 42
 _FEW = 6
 _STEPS = 64
 

@@ -21,6 +21,8 @@ from tests.browser.made_pages import HOSTILE, make_pictures
 from tests.browser.test_search_page import find, press, texts, until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from selenium.webdriver import Chrome
 
 BEFORE, AFTER = [0.9, 0.5, None, 0.1, 0.4], [0.95, 0.3, None, 0.6, 0.4]
@@ -40,10 +42,15 @@ def made_pictures(folder: Path) -> QueryPictures:
 
 @pytest.fixture
 def report(browser: Chrome, tmp_path: Path) -> Chrome:
+    return opened(browser, tmp_path, (0.1, 0.9), (0.2, 1.5))
+
+
+def opened(browser: Chrome, folder: Path, lambs: Sequence[float], temps: Sequence[float]) -> Chrome:
+    """The page of a sweep that is the better the larger λ and γ are."""
     rows = [
         {"lamb": lamb, "temp": temp, "num_rerank": 100, "public_mAP@100": lamb * temp}
-        for lamb in (0.1, 0.9)
-        for temp in (0.2, 1.5)
+        for lamb in lambs
+        for temp in temps
     ]
 
     def side(values: list[float | None], settings: dict[str, float]) -> dict[str, object]:
@@ -58,7 +65,7 @@ def report(browser: Chrome, tmp_path: Path) -> Chrome:
             "notes": ["<b>note</b>"],
         }
 
-    chosen = {"lamb": 0.9, "temp": 1.5, "num_rerank": 100}
+    chosen = {"lamb": lambs[-1], "temp": temps[-1], "num_rerank": 100}
     document = {
         "card": {"job": "<i>evaluate</i>"},
         "global": side(BEFORE, {}),
@@ -66,9 +73,9 @@ def report(browser: Chrome, tmp_path: Path) -> Chrome:
         "figure": "public_mAP@100",
         "rows": rows,
     }
-    evaluation = Evaluation(Storage.at(tmp_path), "evaluation-1.json", document)
-    path = tmp_path / "report.html"
-    path.write_bytes(evaluation_page(evaluation, names=HOSTILE[:5], pictures=made_pictures(tmp_path)))
+    evaluation = Evaluation(Storage.at(folder), "evaluation-1.json", document)
+    path = folder / "report.html"
+    path.write_bytes(evaluation_page(evaluation, names=HOSTILE[:5], pictures=made_pictures(folder)))
     browser.get(path.as_uri())
     return browser
 
@@ -153,3 +160,17 @@ def test_texts_are_texts_and_a_phone_shows_all(report: Chrome) -> None:
     for width in (360, 1280):
         set_window(report, width, 800, dark=width == 360)
         assert report.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_a_map_of_many_settings_tells_its_cells_and_fits_a_phone(browser: Chrome, tmp_path: Path) -> None:
+    report = opened(browser, tmp_path, [n / 40 for n in range(41)], [n / 10 for n in range(1, 11)])
+    report.execute_script("arguments[0].focus()", find(report, "svg.readable"))
+    press(report, Keys.ARROW_RIGHT)
+    assert find(report, ".readout").text == "λ 0, γ 0.1: 0.00 %"
+    press(report, *[Keys.ARROW_RIGHT] * 20, Keys.ARROW_UP)
+    assert find(report, ".readout").text == "λ 0.5, γ 0.2: 10.00 %"
+    set_window(report, 400, 800)
+    wide = "return [document.documentElement.scrollWidth, document.querySelector('svg.readable').clientWidth]"
+    page, drawing = report.execute_script(wide)
+    assert page == 400
+    assert drawing > 200

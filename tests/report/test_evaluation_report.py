@@ -87,6 +87,26 @@ def test_the_page_tells_of_every_figure_setting_and_query(
     assert document["card"]["settings"]["scores"]["model_hash"] in text
 
 
+def test_a_large_sweep_is_a_picture_that_tells_its_numbers(folder: Path, tmp_path: Path) -> None:
+    lambs, temps = [n / 20 for n in range(21)], [0.1 * 2**n for n in range(9)]
+    words = [f"lamb={lambs}".replace(" ", ""), f"temp={temps}".replace(" ", ""), "num_rerank=[2,6]"]
+    made = run(folder, folder / "results", f"model={folder / 'model.safetensors'}", *words)
+    assert main(["report", str(made), f"output={tmp_path / 'r.html'}", "pictures=false"]) == 0
+    text = (tmp_path / "r.html").read_text()
+    assert 'class="heat"' not in text
+    assert text.count('class="cells"') == 2
+    assert text.count('class="optimum"') == 1
+    document = json.loads(made.read_bytes())
+    assert len(document["rows"]) == 21 * 9 * 2
+    told: dict[tuple[float, float, float], int] = {}
+    for length, field in zip([2, 6], Blocks(text).islands()["readouts"], strict=True):
+        for row, temp in enumerate(field["y"]):
+            told |= {(lamb, temp, length): field["cells"][row][n] for n, lamb in enumerate(field["x"])}
+    for row in document["rows"]:
+        value = told[row["lamb"], row["temp"], row["num_rerank"]]
+        assert value == pytest.approx(10_000 * row[document["figure"]], abs=0.501)
+
+
 def test_a_global_ranking_has_a_page_too(plain: Path, tmp_path: Path) -> None:
     assert main(["report", str(plain), f"output={tmp_path / 'r.html'}", "pictures=false"]) == 0
     text = (tmp_path / "r.html").read_text()
