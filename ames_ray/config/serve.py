@@ -44,6 +44,11 @@ class ServeConfig(SearchSettings):
     max_pixels: int = Field(50_000_000, gt=0, description="larger photos are refused [pixels]")
     max_queued: int = Field(64, gt=0, description="searches that may wait in a replica; further ones get 503")
     timeout: float = Field(300, gt=0, description="longest wait for an answer, waiting in line included [s]")
+    refresh_every: float = Field(
+        5,
+        ge=0,
+        description="shortest time between two looks at whether the store changed [s]; 0: each request",
+    )
 
     num_replicas: int = Field(1, gt=0, description="processes that answer; each holds the model")
     cpus_per_replica: float = Field(1, gt=0, description="CPUs that Ray reserves for a replica")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from dataclasses import replace
 from threading import Lock
@@ -21,6 +22,8 @@ from ames_ray.store.reader import Store
 from ames_ray.types import ImageRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ames_ray.config.serve import ServeConfig
     from ames_ray.search.comparison import Comparison
     from ames_ray.search.photos import PhotoSearch
@@ -41,17 +44,19 @@ class SearchEngine:
     Args:
         config: What to search, and how.
         device: Torch name of the device.
+        clock: Seconds since any moment; what tells when to look at the store again.
 
     Raises:
         StoreError: The store is damaged, or does not fit the model.
         WeightsError: Weights are missing or do not fit.
     """
 
-    def __init__(self, config: ServeConfig, device: str) -> None:
+    def __init__(self, config: ServeConfig, device: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = config
         self._device = device
         self._thumbnails: OrderedDict[int, bytes] = OrderedDict()
         self._lock, self._opening = Lock(), Lock()
+        self._clock, self._looked = clock, clock()
         # Looked at before the store is opened: what changes in between is seen next time.
         self._content = read_content(config.store)
         self._photos = self._open()
@@ -73,11 +78,14 @@ class SearchEngine:
         return min(self.config.max_pixels, self._photos.reading.max_pixels)
 
     def refresh(self) -> None:
-        """Open the store again if it holds other photos than it did.
+        """Look at the store, `refresh_every` seconds after the last look, and open it again if it changed.
 
         One that is being written, or that cannot be searched with these settings any more, stays as it was.
         """
         with self._opening:
+            if self._clock() - self._looked < self.config.refresh_every:
+                return
+            self._looked = self._clock()
             content = read_content(self.config.store)
             if content in {None, self._content}:
                 return

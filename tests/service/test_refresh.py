@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,8 +45,14 @@ def add(own: Path, photo: Path) -> int:
     return len(found.manifest) - 1
 
 
+def config_of(own: Path, refresh_every: float = 0) -> ServeConfig:
+    return compose(
+        ServeConfig, [f"store={own / 'store'}", "num_results=20", f"refresh_every={refresh_every}"]
+    )
+
+
 def test_added_and_removed_photos_are_seen_at_the_next_request(own: Path, folder: Path) -> None:
-    engine = SearchEngine(compose(ServeConfig, [f"store={own / 'store'}", "num_results=20"]), "cpu")
+    engine = SearchEngine(config_of(own), "cpu")
     photo = (folder / "me.png").read_bytes()
     with TestClient(make_app(engine), "http://localhost") as client:
         before = client.get("/health").json()
@@ -64,8 +71,28 @@ def test_added_and_removed_photos_are_seen_at_the_next_request(own: Path, folder
         assert client.get(f"/thumbnail/{row}").status_code == 404
 
 
+def test_the_store_is_looked_at_once_in_a_while(own: Path, folder: Path) -> None:
+    now = 100.0
+    engine = SearchEngine(config_of(own, 5), "cpu", lambda: now)
+
+    def found() -> list[Any]:
+        return [hit["row"] for hit in engine.search((folder / "me.png").read_bytes()).lines()]
+
+    before = found()
+    row = add(own, folder / "me.png")
+    now = 104.9
+    assert found() == before
+    now = 105.0
+    assert found()[0] == row
+    write_removed(Storage.at(own / "store"), [row])
+    now = 109.9
+    assert found()[0] == row
+    now = 110.0
+    assert found() == before
+
+
 def test_a_store_that_is_being_written_is_served_as_it_was(own: Path, folder: Path) -> None:
-    engine = SearchEngine(compose(ServeConfig, [f"store={own / 'store'}"]), "cpu")
+    engine = SearchEngine(config_of(own), "cpu")
     opened = engine.store
     photo = (folder / "me.png").read_bytes()
     usual = engine.search(photo).lines()
@@ -82,7 +109,7 @@ def test_a_store_that_is_being_written_is_served_as_it_was(own: Path, folder: Pa
 def test_a_store_that_became_something_else_is_reported_and_the_old_one_kept(
     own: Path, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = SearchEngine(compose(ServeConfig, [f"store={own / 'store'}"]), "cpu")
+    engine = SearchEngine(config_of(own), "cpu")
     opened = engine.store
     (own / "store" / "shards.json").write_text("[]")
     engine.refresh()
