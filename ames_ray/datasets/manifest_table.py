@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
+import weakref
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ames_ray.errors import DatasetError
 from ames_ray.files import Storage
 
 if TYPE_CHECKING:
@@ -86,16 +89,29 @@ class SpilledTable(ParquetTable):
 
     Args:
         batches: The rows, `GROUP_ROWS` in each batch but the last.
+
+    Raises:
+        DatasetError: There is no room for them.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="ames-ray-list-")
-        storage = Storage.at(self._folder.name)
+        folder = tempfile.mkdtemp(prefix="ames-ray-list-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        storage = Storage.at(folder)
         path = storage.path(_FILE)
         with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
             for batch in batches:
-                writer.write_batch(batch, row_group_size=GROUP_ROWS)
+                _write(writer, batch, folder)
         super().__init__(storage, _FILE, pq.read_metadata(path))
+
+
+def _write(writer: pq.ParquetWriter, batch: pa.RecordBatch, folder: str) -> None:
+    try:
+        writer.write_batch(batch, row_group_size=GROUP_ROWS)
+    except OSError as error:
+        raise DatasetError(
+            f"the list cannot be kept in {folder}: {error}", "set TMPDIR to a folder with room"
+        ) from None
 
 
 def collect(batches: Iterable[pa.RecordBatch]) -> Table:

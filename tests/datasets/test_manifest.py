@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -113,20 +114,17 @@ def test_a_long_list_waits_on_the_disk_and_holds_the_same(
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
-def test_a_list_of_twice_the_length_takes_no_more_memory() -> None:
-    script = """
-from pathlib import Path
-from ames_ray.datasets.manifest import Manifest
-from ames_ray.types import ImageRecord
-def peak_after(count):
-    records = (ImageRecord(i, f"id{i}", f"{i % 7}/{i}.jpg", "train") for i in range(count))
-    assert len(Manifest.from_records(records, "s3://bucket/photos")) == count
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
-print(-peak_after(80_000) + peak_after(160_000))
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    # In memory 80,000 rows more would take 20 MB.
-    assert int(done.stdout) < 8
+def test_a_long_list_is_not_held_in_memory() -> None:
+    def held(count: int) -> tuple[Manifest, int]:
+        before = pa.total_allocated_bytes()
+        records = (ImageRecord(i, f"id{i}", f"{i}.jpg", "train") for i in range(count))
+        return Manifest.from_records(records, "s3://bucket/photos"), pa.total_allocated_bytes() - before
+
+    most = manifest_table.HELD_GROUPS * manifest_table.GROUP_ROWS
+    short, long = held(most), held(most + 1)
+    assert (len(short[0]), len(long[0])) == (most, most + 1)
+    assert short[1] > 50 * most
+    assert long[1] < 1 << 20
 
 
 def test_the_file_is_plain_parquet(tmp_path: Path) -> None:
