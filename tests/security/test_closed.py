@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import os
 import pickle
+import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,21 @@ def test_a_pickle_from_outside_never_runs(
     assert main(words) == 2
     assert "evil" in capsys.readouterr().err
     assert not mark.exists()
+
+
+def test_no_code_of_ours_could_run_a_pickle() -> None:
+    """Each loader that can, wherever it is called, is called in the way that does not."""
+    safe = {"torch.load": ("weights_only", "True"), "np.load": ("allow_pickle", "False")}
+    found = set()
+    for path in [*(ROOT / "ames_ray").rglob("*.py"), *(ROOT / "jobs").glob("*.py")]:
+        for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
+            name = ast.unparse(call.func)
+            assert name not in {"pickle.load", "pickle.loads", "cloudpickle.load", "cloudpickle.loads"}, path
+            if name in safe:
+                found.add(name)
+                given = {(word.arg, ast.unparse(word.value)) for word in call.keywords}
+                assert safe[name] in given, f"{path}: {ast.unparse(call)}"
+    assert found == safe.keys()
 
 
 @pytest.mark.parametrize("how", ["up", "absolute", "link to a file", "link to a folder"])
@@ -156,3 +173,25 @@ def test_a_local_ray_is_closed_by_a_token_that_is_told_nobody(tmp_path: Path) ->
     assert set(modes) == {"token"}
     assert len(set(tokens)) == 2
     assert all(len(token) == 64 for token in tokens)
+
+
+@pytest.mark.slow
+def test_a_run_writes_its_token_nowhere(tmp_path: Path) -> None:
+    """Neither into the store and its card, nor to the screen, nor into Ray's logs."""
+    make_photos(tmp_path / "photos", 4)
+    token = secrets.token_hex(32)
+    words = ["images=photos", "output=store", "backbone=blank", "workers=1"]
+    with tempfile.TemporaryDirectory(prefix="ar-") as logs:  # short: Ray puts sockets there
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"RAY_TMPDIR": logs}
+        done = subprocess.run(
+            [sys.executable, "-m", "ames_ray.cli.main", "extract", *words],
+            env={**clean, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        files = [path for folder in (tmp_path, Path(logs)) for path in folder.rglob("*") if path.is_file()]
+        assert {"card.json", "raylet.out"} <= {path.name for path in files}
+        told = [done.stdout, done.stderr, *(path.read_bytes() for path in files)]
+    assert [text for text in told if token.encode() in text] == []
