@@ -86,4 +86,4 @@ SCORE = Workload(
     begun="0*",
     worker="CrewWorker",
 )
-WORKLOADS = {workload.name: workload for workload in (EXTRACT, SCORE, TRAIN, TUNE)}
+WORKLOADS = {workload.name: workload for workload in (EXTRACT, SCORE, TUNE, TRAIN)}

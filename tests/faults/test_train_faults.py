@@ -20,7 +20,7 @@ from tests.training.runs import numbers, validated, words
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 200
-PATIENCE = 300.0
+PATIENCE = 900.0
 
 
 @pytest.fixture(scope="module")
