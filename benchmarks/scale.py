@@ -1,10 +1,13 @@
-"""What grows with the number of images: time, memory, files; lists of growing length, the real commands.
+"""What grows with the list: time, memory and files of extraction, neighbours and scoring, to a million rows.
 
-python -m benchmarks.scale                          # 10 k, 100 k and 1 M rows: some hours on two cores
-python -m benchmarks.scale --rows 1000 4000         # a try
+    python -m benchmarks.scale
+    python -m benchmarks.scale --rows 1000 4000
+    python -m benchmarks.scale --plan
 
-The pictures are a few small ones, listed again and again, and the backbone computes nothing: what is measured
-is everything around the network.
+The pictures are a few small ones, listed again and again, and the backbone computes nothing: what is
+measured is everything around the network. Time is linear where a further row costs as much as those before
+it, so what a row adds between one length and the next is compared; what a command takes to start drops out.
+At the end, or alone with `--plan`, `ames-ray plan rate=measure` is compared with the run that it plans.
 """
 
 from __future__ import annotations
@@ -12,21 +15,35 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ames_ray.extraction.plan import make_plan
 from ames_ray.model.ames import Ames
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.model.options import AmesOptions
 from ames_ray.store.reader import Store
 from benchmarks import pictures
 from benchmarks.extraction_memory import watch
+from benchmarks.extraction_rate import extract as rate_of
 from benchmarks.record import save
 
 CORES = len(os.sched_getaffinity(0))
-ROWS = (10_000, 100_000, 1_000_000)
+ROWS = (10_000, 250_000, 1_000_000)
+SHARD_ROWS = 512
 QUERIES, SHORTLIST, PAIRS = 64, 1600, 100
+_SHORT = 10_000
+"""Lists up to this length are run three times, since a second more or less counts for them."""
+_QUICK = ("neighbors", "score")
+"""Commands that are run three times on any list, for the same reason."""
+Run = Callable[[Path, int], dict[str, Any]]
 
 
 def extract(folder: Path, rows: int) -> dict[str, Any]:
@@ -36,26 +53,30 @@ def extract(folder: Path, rows: int) -> dict[str, Any]:
     with listed.open("w") as file:
         file.writelines(f"photos/{photos[row % len(photos)].name}\n" for row in range(rows))
     words = ["extract", "dataset=list", f"list_file={listed}", f"data_root={folder}", "backbone=blank"]
-    words += [f"workers={CORES}", "topk=4", f"output={folder / f'store{rows}'}"]
+    words += [f"workers={CORES}", "topk=4", f"shard_rows={SHARD_ROWS}", f"output={folder / f'store{rows}'}"]
+    shutil.rmtree(folder / f"store{rows}", ignore_errors=True)
     memory = watch(words)
     result = json.loads((folder / f"store{rows}" / "card.json").read_text())["result"]
     return {
-        "rows_per_s": round(result["computed"] / result["seconds"], 1),
         **memory,
+        "rows_per_s": round(result["computed"] / result["seconds"], 1),
         **_files(folder / f"store{rows}"),
     }
 
 
 def _files(folder: Path) -> dict[str, Any]:
     store = Store.open(str(folder))
+    rows = store.meta.rows
     stored = sum(summary.bytes for summary in store.summaries.values())
-    planned = store.meta.rows * store.meta.row_bytes
+    marks = sum(path.stat().st_size for path in (folder / "progress").iterdir())
+    planned = make_plan(store.meta, store.storage, rows)
     return {
-        "shards": store.meta.shards,
-        "shard_bytes_per_row": round(stored / store.meta.rows, 1),
-        "shard_bytes_over_payload": round(stored / planned, 3),
-        "manifest_bytes_per_row": round((folder / "manifest.parquet").stat().st_size / store.meta.rows, 2),
-        "shard_list_bytes_per_row": round((folder / "shards.json").stat().st_size / store.meta.rows, 2),
+        "shards": len(store.summaries),
+        "planned_shards": planned.shards,
+        "bytes_per_row": round((stored + marks) / rows, 1),
+        "planned_bytes_per_row": round(planned.missing_bytes / rows, 1),
+        "manifest_bytes_per_row": round((folder / "manifest.parquet").stat().st_size / rows, 2),
+        "shard_list_bytes_per_shard": round((folder / "shards.json").stat().st_size / planned.shards),
     }
 
 
@@ -66,41 +87,118 @@ def neighbors(folder: Path, rows: int) -> dict[str, Any]:
     return watch(["neighbors", *pairs, f"shortlist_size={length}", f"output={folder / f'nn{rows}.parquet'}"])
 
 
+def index(folder: Path, rows: int) -> dict[str, Any]:
+    """The same through an approximate index in memory."""
+    pairs = [f"query={folder / f'store{QUERIES}'}", f"gallery={folder / f'store{rows}'}", "index=ivf"]
+    length = min(SHORTLIST, rows)
+    return watch(["neighbors", *pairs, f"shortlist_size={length}", f"output={folder / f'ivf{rows}.parquet'}"])
+
+
 def score(folder: Path, rows: int) -> dict[str, Any]:
     """The first pairs of those lists through a small network with random weights."""
+    (folder / f"scores{rows}.parquet").unlink(missing_ok=True)
     pairs = [f"query={folder / f'store{QUERIES}'}", f"gallery={folder / f'store{rows}'}"]
     words = [f"nn_file={folder / f'nn{rows}.parquet'}", f"model={folder / 'model.safetensors'}"]
     words += [f"num_rerank={PAIRS}", "device=cpu", f"output={folder / f'scores{rows}.parquet'}"]
     return watch(["score", *pairs, *words])
 
 
-def slowdown(measured: dict[int, dict[str, Any]]) -> dict[str, float]:
-    """Rows a second at each length over those at the shortest list: 1 where time is linear."""
-    first = measured[min(measured)]["rows_per_s"]
-    return {f"{rows:,}": round(found["rows_per_s"] / first, 3) for rows, found in sorted(measured.items())}
+def lengths(run: Run, folder: Path, every: list[int], *, quick: bool) -> list[dict[str, Any]]:
+    """A line for each length, shortest first; of several runs the one with the median time."""
+    lines: list[dict[str, Any]] = []
+    for rows in every:
+        runs = [run(folder, rows) for _ in range(3 if quick or rows <= _SHORT else 1)]
+        middle = statistics.median_low([line["seconds_with_start"] for line in runs])
+        line = next(line for line in runs if line["seconds_with_start"] == middle)
+        if lines:
+            more = line["seconds_with_start"] - lines[-1]["seconds_with_start"]
+            further = rows - lines[-1]["rows"]
+            line["ms_a_further_row"] = round(1000 * more / further, 4)
+            grown = 1e6 * (line["driver_mb"] - lines[-1]["driver_mb"])
+            line["driver_bytes_a_further_row"] = round(grown / further, 1)
+        lines.append({"rows": rows, **line})
+    return lines
+
+
+def growth(lines: list[dict[str, Any]]) -> dict[str, float]:
+    """The longest list over shorter ones: 1 where memory is flat, and where time is linear."""
+    first, last = lines[0], lines[-1]
+    sizes = ("driver_mb", "worker_mb")
+    found = {name: round(last[name] / first[name], 3) for name in sizes if first[name]}
+    slopes = [line["ms_a_further_row"] for line in lines[1:]]
+    if len(slopes) > 1:
+        found["time_of_a_further_row"] = round(slopes[-1] / slopes[-2], 3)
+    return found
+
+
+def scale(folder: Path, every: list[int]) -> None:
+    """The commands over lists of these lengths; each is written down when it is done."""
+    pictures.make(folder / "photos", 64, 64, 64)
+    save_ames(Ames(AmesOptions(128, dim=64, blocks=2, feedforward=128)), folder / "model.safetensors")
+    extract(folder, QUERIES)
+    about = f"64 × 64 JPEGs, blank backbone, {SHARD_ROWS} rows a shard"
+    commands: dict[str, tuple[Run, str]] = {
+        "extract": (extract, f"{about}, {CORES} workers"),
+        "neighbors": (neighbors, f"{about}; lists of {SHORTLIST} for {QUERIES} queries"),
+        "ivf index": (index, f"{about}; the same lists by index=ivf, 128 numbers an image"),
+        "score": (score, f"{about}; {QUERIES} × {PAIRS} pairs, a network of 2 blocks of width 64"),
+    }
+    for name, (run, what) in commands.items():
+        lines = lengths(run, folder, every, quick=name in _QUICK)
+        save("scale", name, {"what": what, "growth": growth(lines), "lengths": lines})
+
+
+def plan(folder: Path, count: int = 2000) -> None:
+    """What `plan` says of an extraction, and what the extraction then takes."""
+    pictures.make(folder / "photos", count, 800, 600)
+    words = [f"images={folder / 'photos'}", "backbone=sift", "shard_rows=25", f"workers={CORES}"]
+    words += [f"output={folder / 'store'}"]
+    command = [sys.executable, "-m", "ames_ray.cli.main", "plan", *words, "rate=measure"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rate = float(_said(r"at ([\d,.]+) images/s", said))
+    real = rate_of(*words)
+    store = Store.open(str(folder / "store"))
+    planned = make_plan(store.meta, store.storage, store.meta.rows)
+    stored = sum(summary.bytes for summary in store.summaries.values())
+    save(
+        "scale",
+        "plan",
+        {
+            "what": f"{count} JPEGs of 800 × 600, RootSIFT, {CORES} workers: rate=measure, then the run",
+            "measured_images": int(_said(r"worker \(([\d,]+) images", said)),
+            "planned_s": round(count / rate, 1),
+            "seconds": round(real.seconds, 1),
+            "off_by_percent": {
+                "time": _off(count / rate, real.seconds),
+                "bytes": _off(planned.missing_bytes, stored),
+            },
+        },
+    )
+
+
+def _off(planned: float, real: float) -> float:
+    return round(100 * abs(planned / real - 1), 1)
+
+
+def _said(pattern: str, text: str) -> str:
+    found = re.search(pattern, " ".join(text.split()))
+    if found is None:
+        raise SystemExit(f"ames-ray plan did not say {pattern}:\n{text}")
+    return found[1].replace(",", "")
 
 
 def main() -> None:
-    """Measure, and write the table."""
+    """Measure, and write the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, nargs="+", default=[*ROWS])
-    lengths = sorted(parser.parse_args().rows)
+    parser.add_argument("--plan", action="store_true", help="only compare a plan with its run")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ames-ray-scale-") as name:
-        folder = Path(name)
-        pictures.make(folder / "photos", 64, 64, 64)
-        save_ames(Ames(AmesOptions(128, dim=64, blocks=2, feedforward=128)), folder / "model.safetensors")
-        extract(folder, QUERIES)
-        extracted = {rows: extract(folder, rows) for rows in lengths}
-        found = {
-            "extract": extracted,
-            "neighbors": {rows: neighbors(folder, rows) for rows in lengths},
-            "score": {rows: score(folder, rows) for rows in lengths},
-        }
-    what = f"64 × 64 JPEGs, blank backbone, {CORES} workers; {QUERIES} queries, lists of {SHORTLIST}"
-    named = {part: {f"{rows:,} rows": line for rows, line in table.items()} for part, table in found.items()}
-    save("scale", "rows", {"what": what, "rate_over_shortest_list": slowdown(extracted), **named})
+        if not arguments.plan:
+            scale(Path(name), sorted(arguments.rows))
+        plan(Path(name) / "plan")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ames_ray.config.extract import CheckConfig, PlanConfig
     from ames_ray.config.store import RetryConfig
     from ames_ray.distributed.extract import ExtractReport
+    from ames_ray.distributed.measure import Measured
     from ames_ray.extraction.plan import Plan
 
 
@@ -80,6 +81,8 @@ def plan(config: PlanConfig) -> None:
     found = make_plan(meta, storage, meta.rows)
     image_bytes, looked = average_file_bytes(manifest)
     free = "unknown (object store)" if found.free_bytes is None else size(found.free_bytes)
+    # What cannot fit is not worth measuring.
+    pace = _pace_rows(config, manifest, found, image_bytes) if found.fits else {}
     facts(
         "plan",
         {
@@ -90,26 +93,43 @@ def plan(config: PlanConfig) -> None:
             "store": size(found.missing_bytes),
             "free space": f"{free} in {config.output}",
             **{f"with {words}": size(total) for words, total in cheaper(meta).items()},
-            **_pace_rows(config, found, image_bytes),
+            **pace,
         },
     )
     require_room(found, meta, config.output)
 
 
-def _pace_rows(config: PlanConfig, found: Plan, image_bytes: float | None) -> dict[str, str]:
+def _pace_rows(
+    config: PlanConfig, manifest: Manifest, found: Plan, image_bytes: float | None
+) -> dict[str, str]:
     if config.rate is None:
-        return {"time": "unknown; rate= (images/s of a worker) also gives hours and bandwidth"}
-    workers = config.workers or 1
-    pace = make_pace(found, image_bytes, config.rate, workers)
-    on_gpu = config.device != "cpu" and uses_network(config.backbone, config.weights)
-    reserved = 1 if config.gpus_per_worker is None else config.gpus_per_worker
-    hours = pace.worker_hours * (reserved if on_gpu else config.cpus_per_worker)
+        return {"time": "unknown; rate= (images/s of a worker, or measure) also gives hours and bandwidth"}
+    rows = {}
+    if isinstance(config.rate, str):
+        tried = _tried(config, manifest, found.shards)
+        rate, workers, gpus = tried.rate, config.workers or tried.workers, tried.gpus
+        rows["measured"] = (
+            f"{rate:,.2f} images/s a worker ({tried.images:,} images, {tried.workers:,} workers)"
+        )
+    else:
+        rate, workers = config.rate, config.workers or 1
+        on_gpu = config.device != "cpu" and uses_network(config.backbone, config.weights)
+        gpus = (1 if config.gpus_per_worker is None else config.gpus_per_worker) if on_gpu else 0
+    pace = make_pace(found, image_bytes, rate, workers)
     return {
+        **rows,
         "time": f"{duration(pace.seconds)} at {pace.images_per_second:,.1f} images/s by {workers:,} workers",
-        f"{'GPU' if on_gpu else 'CPU'} hours": f"{hours:,.2f}",
+        f"{'GPU' if gpus else 'CPU'} hours": f"{pace.worker_hours * (gpus or config.cpus_per_worker):,.2f}",
         "reading": f"{_or_unknown(pace.read_per_second)}/s of image files",
         "writing": f"{size(pace.written_per_second)}/s to the store",
     }
+
+
+def _tried(config: PlanConfig, manifest: Manifest, shards: int) -> Measured:
+    from ames_ray.distributed.measure import measure
+
+    with Display() as display:
+        return measure(config, manifest, shards, display)
 
 
 def _or_unknown(count: float | None) -> str:

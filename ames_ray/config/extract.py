@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import BackboneName, FileOrName, FolderPath
@@ -143,14 +144,23 @@ class PlanConfig(ExtractConfig):
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray plan images=photos/ output=store/",
         "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m rate=60 workers=8",
+        "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m rate=measure workers=8",
         "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m topk=100 codec=float32",
     )
 
-    rate: float | None = Field(
+    rate: float | Literal["measure"] | None = Field(
         None,
-        gt=0,
-        allow_inf_nan=False,
-        description="what one worker does with these settings, as `extract` says [images/s]: time, hours and "
-        "bandwidth follow; null: sizes alone",
+        description="what one worker does with these settings [images/s]: time, hours and bandwidth follow; "
+        "measure: extract a sample of the images where `extract` would run, half a minute to three, into a "
+        "folder beside output= that is deleted again; null: sizes alone",
     )
-    workers: int | None = Field(None, gt=0, description="workers that keep up rate= at once; null: 1")
+    workers: int | None = Field(
+        None, gt=0, description="workers that keep up rate= at once; null: 1, or all that were measured"
+    )
+
+    @field_validator("rate")
+    @classmethod
+    def _is_a_rate(cls, rate: float | str | None) -> float | str | None:
+        if isinstance(rate, float) and not 0 < rate < math.inf:
+            raise ValueError("a rate is above 0; `measure` finds it out")
+        return rate

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from ames_ray.store.meta import StoreMeta
 
 _MARGIN = 1.02
-"""Parquet's own bytes stay below 2 % of the payload (benchmarks/extraction.py)."""
-
-
+"""Parquet's own bytes stay below 2 % of a long payload (benchmarks/extraction.py)."""
+_BESIDE_ROW = 100
+"""Name, address, sizes and status of a row, about."""
+_BESIDE_SHARD = 5_000
+"""Schema and settings in a shard, and its mark, about."""
 _SAMPLE = 200
 """Files that are looked at for the average size of one."""
 
@@ -32,6 +34,7 @@ class Plan:
         rows: Lines of the image list.
         shards: Files that will be made.
         row_bytes: Payload of one row.
+        file_bytes: What a row takes in its file, all beside the payload included; rather more than less.
         missing_bytes: Upper bound for what is not on disk yet.
         free_bytes: Free space of the disk, none for an object store.
     """
@@ -39,6 +42,7 @@ class Plan:
     rows: int
     shards: int
     row_bytes: int
+    file_bytes: float
     missing_bytes: int
     free_bytes: int | None
 
@@ -57,10 +61,10 @@ def make_plan(meta: StoreMeta, storage: Storage, missing_rows: int, freed_bytes:
         missing_rows: Rows of it that are still to be made.
         freed_bytes: What is deleted there before they are.
     """
-    missing = int(missing_rows * meta.row_bytes * _MARGIN)
+    in_file = meta.row_bytes * _MARGIN + _BESIDE_ROW + _BESIDE_SHARD / min(meta.shard_rows, max(1, meta.rows))
     free = storage.free_bytes()
     free = None if free is None else free + freed_bytes
-    return Plan(meta.rows, meta.shards, meta.row_bytes, missing, free)
+    return Plan(meta.rows, meta.shards, meta.row_bytes, in_file, int(missing_rows * in_file), free)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def make_pace(plan: Plan, image_bytes: float | None, rate: float, workers: int) 
         seconds=seconds,
         worker_hours=seconds * workers / 3600,
         read_per_second=None if image_bytes is None else image_bytes * together,
-        written_per_second=plan.row_bytes * _MARGIN * together,
+        written_per_second=plan.file_bytes * together,
     )
 
 

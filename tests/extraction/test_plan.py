@@ -14,7 +14,9 @@ from ames_ray.extraction.plan import Plan, average_file_bytes, make_pace
 from ames_ray.types import ImageRecord
 from tests.photos import make_photos
 
-MILLION = Plan(rows=1_000_000, shards=15_625, row_bytes=1_000_000, missing_bytes=0, free_bytes=None)
+MILLION = Plan(
+    rows=1_000_000, shards=15_625, row_bytes=1_000_000, file_bytes=1_020_000, missing_bytes=0, free_bytes=None
+)
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -73,12 +75,14 @@ def test_the_command_adds_up(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert printed["shards"] == "3 of 2 rows"
     assert printed["a file"] == f"{files / 5 / 1000:.1f} kB on average of 5 files"
     assert printed["an image"] == f"{row / 1000:.1f} kB in the store"
-    assert printed["store"] == f"{5 * row * 1.02 / 1000:.1f} kB"
+    # Parquet's own 2 %, 100 bytes of names beside each row, 5 kB of schema and settings in each shard of 2.
+    stored = row * 1.02 + 100 + 5000 / 2
+    assert printed["store"] == f"{5 * stored / 1000:.1f} kB"
     assert printed["time"] == "5 s at 1.0 images/s by 2 workers"
     # 5 s times 2 workers times 3 CPUs.
     assert printed["CPU hours"] == f"{30 / 3600:.2f}"
     assert printed["reading"] == f"{files / 5 / 1000:.1f} kB/s of image files"
-    assert printed["writing"] == f"{row * 1.02 / 1000:.1f} kB/s to the store"
+    assert printed["writing"] == f"{stored / 1000:.1f} kB/s to the store"
 
 
 def test_gpu_hours_follow_the_share_of_a_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
