@@ -6,11 +6,26 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.cluster.real import RealCluster
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTED = {
+    "gcs_server": "cluster state (GCS)",
+    "raylet/raylet": "node manager",
+    "dashboard.py": "metrics",
+    "DashboardAgent": "dashboard agent",
+    "RuntimeEnvAgent": "runtime-environment agent",
+    "monitor.py": "metrics",
+    "ray.util.client.server": "Ray client",
+    "ray::": "workers",
+    "default_worker.py": "workers",
+}
+"""Part of the command line of a process of Ray, and what `docs/security.md` calls it."""
 
 
 def test_the_dashboard_listens_at_localhost_and_wants_the_token(cluster: RealCluster) -> None:
@@ -41,3 +56,21 @@ def test_no_log_holds_the_token(cluster: RealCluster) -> None:
     logs = [path for path in cluster.folder.rglob("*") if path.is_file()]
     assert logs
     assert [path for path in logs if cluster.token.encode() in path.read_bytes()] == []
+
+
+def test_the_docs_name_everything_that_listens_beyond_localhost(cluster: RealCluster) -> None:
+    wide = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("RAY_AUTH_TOKEN") != cluster.token:
+                continue
+            command = " ".join(process.cmdline())
+            addresses = {c.laddr.ip for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+        except psutil.Error:
+            continue
+        if addresses - {"127.0.0.1", "::1"}:
+            wide.add(next((part for part in DOCUMENTED if part in command), command))
+    assert {"gcs_server", "raylet/raylet"} <= wide
+    assert wide <= DOCUMENTED.keys()
+    ports = (ROOT / "docs" / "security.md").read_text().partition("## Ports")[2]
+    assert [part for part in wide if DOCUMENTED[part] not in ports] == []
