@@ -103,6 +103,11 @@ def test_the_best_is_that_of_the_runs(searched: Path) -> None:
     assert [float(rows[0][name]) for name in OWN] == list(OWN.values())
 
 
+def test_its_page_is_the_one_of_the_report(searched: Path, tmp_path: Path) -> None:
+    assert main(["report", str(searched), f"output={tmp_path / 'report.html'}"]) == 0
+    assert (searched / "report.html").read_bytes() == (tmp_path / "report.html").read_bytes()
+
+
 def test_bad_runs_end_early_and_good_ones_do_not(searched: Path) -> None:
     """As successive halving says: below the best third of those that were as far, a run ends."""
     seen: list[float] = []
