@@ -51,22 +51,23 @@ def _landmarks_mini(config: SamplesConfig) -> None:
 
 def demo(config: DemoConfig) -> None:
     """Photos, extraction, a contact sheet, searches with a few of the photos, and what to try next."""
-    from ames_ray.cli.demo_search import best_positives, search_samples
+    from ames_ray.cli.demo_search import best_positives, rerankings, search_samples
     from ames_ray.report.contact_sheet import SheetItem, contact_sheet
 
     folder = Path(config.output)
     photos, store, sheet = folder / "photos", folder / "store", folder / "contact_sheet.png"
-    page = folder / "page" / "index.html"
     _show_samples(build_samples(photos, config.source))
     job = compose(ExtractConfig, [f"images={photos}", "backbone=sift", f"output={store}"])
     show(run(job, build_manifest(dataset_options(job))))
     items = [SheetItem.of(features) for features in _spread(str(store))]
     contact_sheet(items, sheet, columns=_SHEET_COLUMNS, title="The strongest RootSIFT descriptors")
-    facts(
-        "right photo: rank before → after re-ranking",
-        best_positives(search_samples(photos, str(store), page)),
-    )
-    facts("demo", {"contact sheet": str(sheet), "page": str(page)})
+    pages = {}
+    for reranking in rerankings():
+        page = folder / reranking.folder / "index.html"
+        found = search_samples(photos, str(store), page, reranking)
+        facts(f"right photo: rank before → after re-ranking by {reranking.name}", best_positives(found))
+        pages[f"page, {reranking.name}"] = str(page)
+    facts("demo", {"contact sheet": str(sheet), **pages})
     print("\n".join(["try next:", *(f"  {line}" for line in next_commands(folder))]))  # noqa: T201
 
 

@@ -1,4 +1,4 @@
-"""The demo's searches: fixed query photos, what is known to show the same, and the page."""
+"""The demo's searches: fixed query photos, what is known to show the same, and a page for each re-ranking."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.files import Storage
+from ames_ray.model.reranker import load_reranker
 from ames_ray.report.page import PageText, search_page
 from ames_ray.samples.mini_photos import read_table
-from ames_ray.search.comparison import default_comparison
+from ames_ray.search.comparison import NetworkComparison, default_comparison
 from ames_ray.search.photos import PhotoSearch
 from ames_ray.search.queries import build_query_extractor
 from ames_ray.search.searcher import Searcher, SearchOptions
@@ -50,7 +52,10 @@ QUERIES = (
     DemoQuery("scikit-learn/china.jpg", (200, 40, 520, 300)),
 )
 """Examples of both sources, picked by eye; Mount Rushmore is one that RootSIFT ranks badly."""
-_OPTIONS = SearchOptions(num_results=12)
+_RESULTS = 12
+_NETWORK = "sift_ames"
+_NETWORK_SEES = 100
+"""Descriptors of an image, as in its training."""
 _PAIR = ("scikit-image/motorcycle_left.png", "scikit-image/motorcycle_right.png")
 
 
@@ -59,13 +64,41 @@ def present_queries(photos: Path) -> list[DemoQuery]:
     return [query for query in QUERIES if (photos / query.photo).is_file()]
 
 
-def search_samples(photos: Path, store_uri: str, page: Path) -> list[SearchResult]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Reranking:
+    """A way to re-rank.
+
+    Attributes:
+        name: For the table.
+        folder: Of its page.
+        comparison: What compares a query with an image.
+        options: What it looks at.
+    """
+
+    name: str
+    folder: str
+    comparison: Comparison
+    options: SearchOptions
+
+
+def rerankings() -> list[Reranking]:
+    """What the demo shows: counting matches, the default of `search`, and the network of the package."""
+    seen = {"query_desc_num": _NETWORK_SEES, "db_desc_num": _NETWORK_SEES}
+    network = NetworkComparison(load_reranker("ames", _NETWORK), Ensemble(0.5, 0.5, 100))
+    return [
+        Reranking("matches", "page", default_comparison(), SearchOptions(num_results=_RESULTS)),
+        Reranking(_NETWORK, f"page_{_NETWORK}", network, SearchOptions(num_results=_RESULTS, **seen)),
+    ]
+
+
+def search_samples(photos: Path, store_uri: str, page: Path, reranking: Reranking) -> list[SearchResult]:
     """Search a store of the sample photos with the fixed queries, and write the page.
 
     Args:
         photos: Folder of the sample photos.
         store_uri: Store that was extracted from it.
         page: File to write.
+        reranking: How to re-rank.
 
     Returns:
         One result a query, each hit with what is known of it.
@@ -78,12 +111,11 @@ def search_samples(photos: Path, store_uri: str, page: Path) -> list[SearchResul
     records = [ImageRecord(0, q.photo, str(photos / q.photo), "query", q.box) for q in queries]
     whole = {query.photo for query in queries if query.box is None}
     hidden = [record.row for record in store.manifest if record.image_id in whole]
-    comparison = default_comparison()
-    searcher = Searcher(store, comparison, _OPTIONS, hidden)
+    searcher = Searcher(store, reranking.comparison, reranking.options, hidden)
     search = PhotoSearch(store, searcher, build_query_extractor(store, "cpu"))
     landmarks = _landmarks()
     results = [_judged(result, landmarks) for result in search(records)]
-    text = _text(comparison, store.searchable - len(hidden))
+    text = _text(reranking, store.searchable - len(hidden))
     Storage.at(page.parent).publish(page.name, search_page(results, text))
     return results
 
@@ -115,12 +147,13 @@ def _told(result: SearchResult) -> str:
     return f"{best.before:2} → {best.rank:2}  {best.record.image_id}"
 
 
-def _text(comparison: Comparison, images: int) -> PageText:
+def _text(reranking: Reranking, images: int) -> PageText:
+    comparison, options = reranking.comparison, reranking.options
     facts = {
         "queries": "examples that were picked by eye; `ames-ray evaluate` measures",
         "images searched": f"{images:,}; a query that is a whole photo is not among them",
-        "first ranking": f"inner product of the {_OPTIONS.pooled} descriptors, exact",
-        "re-ranked": f"the first {_OPTIONS.num_rerank:,} by {comparison.name}",
+        "first ranking": f"inner product of the {options.pooled} descriptors, exact",
+        "re-ranked": f"the first {options.num_rerank:,} by {comparison.name}",
         "frames": "green: another photo of the same thing, or the photo that a part was cut from",
     }
     return PageText("Sample photos, searched", comparison.name, comparison.unit, comparison.reason, facts)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ames_ray.cli.demo_search import QUERIES, search_samples
+from ames_ray.cli.demo_search import QUERIES, rerankings, search_samples
 from ames_ray.cli.main import main
 from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose
@@ -36,21 +36,24 @@ def test_photos_to_a_page_in_one_command(tmp_path: Path, capsys: pytest.CaptureF
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     folder = tmp_path / "my demo"
-    page = folder / "page" / "index.html"
-    assert str(page) in "".join(line.strip() for line in done.stdout.splitlines())
     assert (folder / "contact_sheet.png").is_file()
-
-    queries = island(page)["queries"]
-    assert [query["name"] for query in queries] == WHEELS
-    assert [query["hits"][0][0] for query in queries] == FOUND
-    assert [query["hits"][0][6] for query in queries] == ["positive"] * 3
-    assert ["box" in query for query in queries] == [False, True, True]
-    # A query that is a whole photo is nobody's result.
-    assert WHEELS[0] not in {hit[0] for query in queries for hit in query["hits"]}
-    assert [[hit[6] for hit in query["hits"]].count("positive") for query in queries] == [1, 1, 1]
+    printed = "".join(line.strip() for line in done.stdout.splitlines())
+    by_matches, by_network = rerankings()
+    for reranking, reason in ((by_matches, "mutual nearest"), (by_network, "last cross-attention of AMES")):
+        page = folder / reranking.folder / "index.html"
+        assert str(page) in printed
+        assert reason in page.read_text()
+        queries = island(page)["queries"]
+        assert [query["name"] for query in queries] == WHEELS
+        assert [query["hits"][0][0] for query in queries] == FOUND
+        assert [query["hits"][0][6] for query in queries] == ["positive"] * 3
+        assert ["box" in query for query in queries] == [False, True, True]
+        # A query that is a whole photo is nobody's result.
+        assert WHEELS[0] not in {hit[0] for query in queries for hit in query["hits"]}
+        assert [[hit[6] for hit in query["hits"]].count("positive") for query in queries] == [1, 1, 1]
 
     first = page.read_bytes()
-    search_samples(folder / "photos", str(folder / "store"), page)
+    search_samples(folder / "photos", str(folder / "store"), page, by_network)
     assert page.read_bytes() == first
 
     commands = [shlex.split(line)[1:] for line in done.stdout.splitlines() if line.startswith("  ames-ray ")]
