@@ -83,11 +83,12 @@ class Reranking:
 
 def rerankings() -> list[Reranking]:
     """What the demo shows: counting matches, the default of `search`, and the network of the package."""
-    seen = {"query_desc_num": _NETWORK_SEES, "db_desc_num": _NETWORK_SEES}
-    network = NetworkComparison(load_reranker("ames", _NETWORK), Ensemble(0.5, 0.5, 100))
+    options = SearchOptions(num_results=_RESULTS)
+    as_trained = replace(options, query_desc_num=_NETWORK_SEES, db_desc_num=_NETWORK_SEES)
+    network = NetworkComparison(load_reranker("ames", _NETWORK), Ensemble(0.5, 0.5, options.num_rerank))
     return [
-        Reranking("matches", "page", default_comparison(), SearchOptions(num_results=_RESULTS)),
-        Reranking(_NETWORK, f"page_{_NETWORK}", network, SearchOptions(num_results=_RESULTS, **seen)),
+        Reranking("matches", "page", default_comparison(), options),
+        Reranking(_NETWORK, f"page_{_NETWORK}", network, as_trained),
     ]
 
 
