@@ -139,6 +139,7 @@ class RealCluster:
         deadline = time.monotonic() + 120
         while "Ray runtime started" not in log.read_text():
             if node.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(log.read_text())
+                # The head may be the one to blame.
+                raise RuntimeError("\n".join(path.read_text() for path in sorted(self.folder.glob("*.log"))))
             time.sleep(0.1)
         return number
