@@ -166,21 +166,12 @@ class ScoreConfig(ModelConfig):
         return self
 
 
-class EvaluateConfig(ModelConfig, RankingConfig):
-    """From stores and a ground truth to a table of mAP."""
+class BenchmarkConfig(ModelConfig, RankingConfig):
+    """Stores, ground truth and first ranking of a benchmark, one by one or as the authors name its files."""
 
-    verb: ClassVar[str] = "evaluate"
-    examples: ClassVar[tuple[str, ...]] = (
-        "ames-ray evaluate query=stores/queries gallery=stores/gallery ground_truth=gnd.json output=results/",
-        "ames-ray evaluate query=stores/roxford5k_query gallery=[stores/roxford5k,stores/r1m] "
-        "ground_truth=/data/roxford5k/gnd_roxford5k.pkl model=dinov2_ames_dist ensemble=dinov2_dist "
-        "output=results/",
-        "ames-ray evaluate query=stores/gldv2_query gallery=stores/gldv2_index protocol=gldv2-val "
-        "ground_truth=/data/gldv2-test/gnd_gldv2-test.pkl model=dinov2_ames.pt lamb=[0.35,0.55] "
-        "temp=[0.1,0.3] num_rerank=[100,400,1600] workers=null output=results/",
-    )
+    in_data_root: ClassVar[str | None] = None
+    """Data set that is meant where `data_root=` stands alone."""
 
-    experiment: str | None = Field(None, description="published_table: all settings of the row of model=")
     test_dataset: str | None = Field(
         None,
         description="the authors' files of roxford5k, rparis6k (also with +1m), gldv2-test or gldv2-val, in "
@@ -195,6 +186,41 @@ class EvaluateConfig(ModelConfig, RankingConfig):
     nn_file: FolderPath | None = Field(
         None, description="first ranking: .parquet of `neighbors`, or the authors' .pkl; null: computed"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _authors_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Put the files of a data set where they would have been named one by one."""
+        name, root = values.get("test_dataset"), values.get("data_root")
+        if name is None and root and "query" not in values:
+            name = cls.in_data_root
+        if name is None:
+            return values
+        if not root:
+            raise ConfigError(
+                f"test_dataset={name} needs data_root=", "the folder laid out as the authors' is"
+            )
+        desc_name = values.get("desc_name") or "dinov2"
+        found = find_benchmark(name, desc_name, root, values.get("nn_file"))
+        pooled = "cls" if desc_name.startswith("dinov2") else "global"
+        return {"pooled": pooled, **asdict(found), **values, "nn_file": found.nn_file}
+
+
+class EvaluateConfig(BenchmarkConfig):
+    """From stores and a ground truth to a table of mAP."""
+
+    verb: ClassVar[str] = "evaluate"
+    examples: ClassVar[tuple[str, ...]] = (
+        "ames-ray evaluate query=stores/queries gallery=stores/gallery ground_truth=gnd.json output=results/",
+        "ames-ray evaluate query=stores/roxford5k_query gallery=[stores/roxford5k,stores/r1m] "
+        "ground_truth=/data/roxford5k/gnd_roxford5k.pkl model=dinov2_ames_dist ensemble=dinov2_dist "
+        "output=results/",
+        "ames-ray evaluate query=stores/gldv2_query gallery=stores/gldv2_index protocol=gldv2-val "
+        "ground_truth=/data/gldv2-test/gnd_gldv2-test.pkl model=dinov2_ames.pt lamb=[0.35,0.55] "
+        "temp=[0.1,0.3] num_rerank=[100,400,1600] workers=null output=results/",
+    )
+
+    experiment: str | None = Field(None, description="published_table: all settings of the row of model=")
     model: FileOrName | None = Field(
         None, description="weights file, or a published name; null: the global ranking alone"
     )
@@ -212,22 +238,6 @@ class EvaluateConfig(ModelConfig, RankingConfig):
     output: FolderPath = Field(
         description="folder for ranking, scores and results; used again, not overwritten"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _authors_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Put the files of a data set where they would have been named one by one."""
-        name, root = values.get("test_dataset"), values.get("data_root")
-        if name is None:
-            return values
-        if not root:
-            raise ConfigError(
-                f"test_dataset={name} needs data_root=", "the folder laid out as the authors' is"
-            )
-        desc_name = values.get("desc_name") or "dinov2"
-        found = find_benchmark(name, desc_name, root, values.get("nn_file"))
-        pooled = "cls" if desc_name.startswith("dinov2") else "global"
-        return {"pooled": pooled, **asdict(found), **values, "nn_file": found.nn_file}
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ames_ray.config.paths import FileOrName, FolderPath
-from ames_ray.config.retrieval import ModelConfig, RankingConfig, as_list
+from ames_ray.config.retrieval import BenchmarkConfig, as_list
 from ames_ray.config.sweeps import require_disk, sweep_path
 from ames_ray.config.tune_training import TuneTrainingConfig
 from ames_ray.errors import ConfigError
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 Models = Annotated[list[FileOrName], BeforeValidator(as_list)]
 
 
-class TuneConfig(ModelConfig, RankingConfig):
+class TuneConfig(BenchmarkConfig):
     """From stores and a ground truth to the best λ, γ and K, or to a front of budgets."""
 
     verb: ClassVar[str] = "tune"
+    in_data_root: ClassVar[str | None] = "gldv2-val"
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray tune query=stores/queries gallery=stores/gallery ground_truth=gnd.json "
         "model=dinov2_ames_dist output=tuning/",
@@ -36,7 +37,7 @@ class TuneConfig(ModelConfig, RankingConfig):
         "model=[dinov2_ames,dinov2_ames_dist] output=tuning/",
     )
     instead: ClassVar[dict[str, str]] = {
-        **ModelConfig.instead,
+        **BenchmarkConfig.instead,
         "store": "settings of training are searched by `ames-ray tune sweep=training store=…`",
     }
 
@@ -44,13 +45,6 @@ class TuneConfig(ModelConfig, RankingConfig):
         "ensemble",
         description="what to search: ensemble, exact, budget, training (with settings of its own), or a YAML "
         "file of one's own",
-    )
-    ground_truth: FolderPath = Field(description="gnd_*.pkl of a benchmark, or JSON of the same structure")
-    protocol: Literal["revisited", "gldv2-test", "gldv2-val"] | None = Field(
-        None, description="null: revisited where the ground truth has easy, hard and junk, else gldv2-test"
-    )
-    nn_file: FolderPath | None = Field(
-        None, description="first ranking: .parquet of `neighbors`, or the authors' .pkl; null: computed"
     )
     model: Models | None = Field(
         None, min_length=1, description="weights file or published name; a list compares them"

@@ -62,3 +62,24 @@ def test_a_preset_file_stands_for_its_three_settings(
     assert "num_rerank:\n- 30\n" in shown
     assert main(["config", "evaluate", *words, f"ensemble={tmp_path / 'none.yaml'}"]) == 2
     assert "none.yaml" in capsys.readouterr().err
+
+
+def test_settings_are_tuned_on_gldv2_val_unless_told_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "gldv2-test"
+    here.mkdir()
+    names = ["dinov2_query_local.hdf5", "dinov2_gallery_local.hdf5", "gnd_gldv2-test.pkl", "nn_dinov2.pkl"]
+    for name in (*names, "test_query.txt", "test_gallery.txt"):
+        (here / name).touch()
+    words = [f"data_root={tmp_path}", "model=dinov2_ames", f"output={tmp_path / 'out'}"]
+    assert main(["config", "tune", *words]) == 0
+    shown = capsys.readouterr().out
+    assert "protocol: gldv2-val\n" in shown
+    assert f"ground_truth: {here / 'gnd_gldv2-test.pkl'}\n" in shown
+    assert f"query: {here / 'dinov2_query_local.hdf5'}\n" in shown
+    assert main(["config", "tune", *words, "test_dataset=roxford5k"]) == 2
+    assert "gnd_roxford5k.pkl" in capsys.readouterr().err
+    # One's own stores are no data set of the authors, wherever they lie.
+    assert main(["config", "tune", *words, "query=q", "gallery=g", "ground_truth=gnd.json"]) == 0
+    assert "protocol: null\n" in capsys.readouterr().out
