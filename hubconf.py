@@ -55,5 +55,5 @@ def sift_ames(pretrained: bool = True) -> Ames:
 
 
 def sift_ames_dist(pretrained: bool = True) -> Ames:
-    """Binary, 64 bits a descriptor, distilled from `sift_ames`."""
+    """Binary, 120 bits a descriptor, distilled from `sift_ames`."""
     return _network("sift_ames_dist", pretrained)

@@ -65,6 +65,8 @@ PUBLISHED = {
 """The published networks by name."""
 BUNDLED = {
     "sift_ames": AmesOptions(128, dim=64, blocks=3, feedforward=256, backbone="sift"),
-    "sift_ames_dist": AmesOptions(128, binary=True, dim=64, blocks=3, feedforward=256, backbone="sift"),
+    "sift_ames_dist": AmesOptions(
+        128, binary=True, dim=64, blocks=3, feedforward=256, bits=120, backbone="sift"
+    ),
 }
 """Networks of our own by name, small and for `backbone=sift`, whose weights are part of the package."""
