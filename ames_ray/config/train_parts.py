@@ -106,8 +106,9 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
 
 
 def _settings(config: TrainConfig, gallery: Gallery) -> dict[str, Any]:
-    """All that decides the weights; the content of the store, wherever it lies."""
-    return {**config.model_dump(exclude=DECIDE_NOTHING), "store": gallery.content_digest}
+    """All that decides the weights: the content of the store, wherever it lies, without what was removed."""
+    decided = config.model_dump(exclude=DECIDE_NOTHING)
+    return {**decided, "store": gallery.content_digest, "removed photos": gallery.removed.tolist()}
 
 
 def _options(config: TrainConfig, high: int) -> TrainOptions:

@@ -9,12 +9,13 @@ import pytest
 
 from ames_ray.cli.main import main
 from ames_ray.config.train_parts import make_parts, prepare
+from ames_ray.errors import ConfigError
 from ames_ray.files import Storage
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.store.removed import write_removed
 from ames_ray.training.sample import plan_sample
 from tests.training.landmarks import make_training_folder
-from tests.training.runs import job, words
+from tests.training.runs import job, run_here, words
 
 REMOVED = [0, 9, 21, 47]
 
@@ -45,3 +46,13 @@ def test_no_sample_has_one(here: Path) -> None:
     gallery = Gallery.open([str(here / "train")])
     plan = plan_sample(gallery.ok, 10**6, per_image=5, max_desc=8, seed=0)
     assert sorted(plan.rows.tolist()) == sorted(set(range(48)) - set(REMOVED))
+
+
+def test_a_run_is_refused_once_photos_were_removed(tmp_path: Path) -> None:
+    folder = make_training_folder(tmp_path)
+    run_here(job(folder, tmp_path / "run", "epochs=1"))
+    write_removed(Storage.at(folder / "train"), REMOVED)
+    pair = [f"query={folder / 'train'}", f"gallery={folder / 'train'}", "exclude_self=true"]
+    assert main(["neighbors", *pair, f"output={folder / 'nn.parquet'}"]) == 0
+    with pytest.raises(ConfigError, match="holds a run with other settings: removed photos"):
+        run_here(job(folder, tmp_path / "run", "epochs=1"))
