@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class AmesError(Exception):
     """An error that a user can act on.
@@ -71,3 +73,9 @@ class ImageError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it says that a disk has no room left."""
+    # h5py gives the number of the system's error in the text only.
+    return error.errno in {errno.ENOSPC, errno.EDQUOT} or f"errno = {errno.ENOSPC}," in str(error)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import ames_ray
 from ames_ray.cli.help import overview, page
 from ames_ray.cli.verbs import GROUPS, VERBS
-from ames_ray.errors import AmesError, ConfigError
+from ames_ray.errors import AmesError, ConfigError, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,15 +34,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AmesError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    except BrokenPipeError:
-        # `ames-ray … | head`; the interpreter would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `ames-ray … | head`
+        _drop_output()
         return _NOBODY_READS
+    except OSError as error:
+        if not is_full(error):
+            raise
+        _drop_output()
+        message = "what is finished is safe; free some space, and the same command goes on from there"
+        print(f"error: the disk is full: {error}\nhint: {message}", file=sys.stderr)  # noqa: T201
+        return ConfigError.exit_code
     except KeyboardInterrupt:
         message = "interrupted: what is finished is kept, the same command goes on from there"
         print(message, file=sys.stderr)  # noqa: T201
         return _INTERRUPTED
     return code
+
+
+def _drop_output() -> None:
+    """The interpreter would complain once more when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pyarrow.lib import ArrowException
 
-from ames_ray.errors import StoreError
+from ames_ray.errors import StoreError, is_full
 from ames_ray.files import Storage
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def writing(storage: Storage, name: str, needed: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not _is_full(error):
+        if not is_full(error):
             reason = error.strerror or _first_line(error)
             raise StoreError(f"{what} cannot be written: {reason}") from error
         free = Storage.at(tempfile.gettempdir() if storage.filesystem else storage.root).free_bytes()
@@ -64,11 +63,6 @@ def reading(what: str, hint: str | None = None) -> Iterator[None]:
         raise StoreError(f"{what} is missing", hint) from error
     except _LIBRARY_ERRORS as error:
         raise StoreError(f"{what} cannot be read, it is damaged: {_first_line(error)}", hint) from error
-
-
-def _is_full(error: OSError) -> bool:
-    # h5py gives the number of the system's error in the text only.
-    return error.errno in {errno.ENOSPC, errno.EDQUOT} or f"errno = {errno.ENOSPC}," in str(error)
 
 
 def _first_line(error: BaseException) -> str:
