@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ames_ray.types import ImageRecord
 
 _SECONDS = 30.0
+_SHORTEST = 5.0
+"""Less of full swing than this says nothing [s]."""
 _LONGEST = 180.0
 """For images that take so long that `_WINDOWS` of them would take much longer [s]."""
 _WINDOWS = 8
@@ -158,7 +160,7 @@ class _Stopwatch:
 
     def see_end(self, report: ExtractReport) -> None:
         """A run came to its end before; where little of it was seen in full swing, all of it counts."""
-        if 2 * self.images < report.computed:
+        if 2 * self.images < report.computed or self.seconds < _SHORTEST:
             # The driver looks twice a second.
             self.images, self.seconds = report.computed, max(report.seconds, 0.5)
 
