@@ -65,7 +65,8 @@ def _words(inputs: Path, output: Path) -> list[str]:
 
 def _trials(output: Path) -> list[dict[str, str]]:
     with (output / "tuning" / "sweep" / "trials.csv").open() as lines:
-        return list(csv.DictReader(lines))
+        # A trial that was cut off has no figure; its point was tried again.
+        return [trial for trial in csv.DictReader(lines) if trial[_FIGURE]]
 
 
 def _point(trial: dict[str, str]) -> tuple[float, float, int]:
