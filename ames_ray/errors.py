@@ -75,6 +75,9 @@ class ImageError(Exception):
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
+DISK_FULL_HINT = "what is finished is safe; free some space, and the same command goes on from there"
+
+
 def is_full(error: OSError) -> bool:
     """Whether it says that a disk has no room left."""
     # h5py gives the number of the system's error in the text only.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import ames_ray
 from ames_ray.cli.help import overview, page
 from ames_ray.cli.verbs import GROUPS, VERBS
-from ames_ray.errors import AmesError, ConfigError, is_full
+from ames_ray.errors import DISK_FULL_HINT, AmesError, ConfigError, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_full(error):
             raise
         _drop_output()
-        message = "what is finished is safe; free some space, and the same command goes on from there"
-        print(f"error: the disk is full: {error}\nhint: {message}", file=sys.stderr)  # noqa: T201
-        return ConfigError.exit_code
+        full = AmesError(f"the disk is full: {error}", DISK_FULL_HINT)
+        print(f"error: {full}", file=sys.stderr)  # noqa: T201
+        return full.exit_code
     except KeyboardInterrupt:
         message = "interrupted: what is finished is kept, the same command goes on from there"
         print(message, file=sys.stderr)  # noqa: T201

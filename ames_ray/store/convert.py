@@ -35,7 +35,8 @@ from ames_ray.store.reader import Store
 from ames_ray.types import AnyArray, FloatArray, ImageFeatures, ImageRecord, LocalFeatures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from ames_ray.datasets.manifest import Manifest
@@ -144,17 +145,17 @@ def _write_features(path: Path, store: Store, meta: StoreMeta) -> None:
     with h5py.File(path, "w") as file:
         data = contiguous(file, FEATURES, (meta.rows, *shape), dtype)
         reserve(file)
+        removed = set(store.removed.tolist())
         for shard in range(meta.shards):
-            source = _without_removed(store, shard)
+            source = _without(removed, store.features(shard))
             while batch := list(islice(source, group_rows(meta))):
                 data[at : at + len(batch)] = _authors_rows(batch, meta)
                 at += len(batch)
 
 
-def _without_removed(store: Store, shard: int) -> Iterator[ImageFeatures]:
+def _without(removed: AbstractSet[int], rows: Iterable[ImageFeatures]) -> Iterator[ImageFeatures]:
     """The rows of a shard, those of removed photos as failed ones."""
-    removed = set(store.removed.tolist())
-    for item in store.features(shard):
+    for item in rows:
         is_gone = item.record.row in removed
         yield replace(item, local=None, pooled={}, reason=_GONE) if is_gone else item
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyarrow.lib import ArrowException
 
-from ames_ray.errors import StoreError, is_full
+from ames_ray.errors import DISK_FULL_HINT, StoreError, is_full
 from ames_ray.files import Storage
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def writing(storage: Storage, name: str, needed: int) -> Iterator[None]:
         free = Storage.at(tempfile.gettempdir() if storage.filesystem else storage.root).free_bytes()
         raise StoreError(
             f"the disk is full: {what} needs {needed:,} bytes, {free:,} are free",
-            "what is finished is safe; free some space, and the same command goes on from there",
+            DISK_FULL_HINT,
         ) from error
 
 
