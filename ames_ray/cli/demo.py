@@ -1,105 +1,116 @@
-"""The verbs that show ames-ray on photos that come with packages: samples, demo."""
+"""The verb that shows all of it on photos that come with packages: demo."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ames_ray.cli.images import run, show
 from ames_ray.cli.tables import facts
+from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose
-from ames_ray.config.extract import ExtractConfig
-from ames_ray.config.options import dataset_options
-from ames_ray.datasets.registry import build_manifest
-from ames_ray.samples.build import build_samples
+from ames_ray.files import Storage, to_json
+from ames_ray.report.contact_sheet import SheetItem, contact_sheet
+from ames_ray.samples.demo_queries import demo_truth, write_queries
+from ames_ray.store.reader import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from ames_ray.config.demo import DemoConfig, SamplesConfig
-    from ames_ray.samples.build import SampleReport
+    from ames_ray.config.demo import DemoConfig
     from ames_ray.types import ImageFeatures
 
 _SHEET_COLUMNS = 4
 _SHEET_PICTURES = 12
-
-
-def samples(config: SamplesConfig) -> None:
-    """Put real photos, or a benchmark made of them, into a folder and say where they come from."""
-    if config.set == "landmarks_mini":
-        _landmarks_mini(config)
-    else:
-        _show_samples(build_samples(Path(config.output), config.source))
-
-
-def _landmarks_mini(config: SamplesConfig) -> None:
-    from rich.console import Console
-
-    from ames_ray.samples.landmarks_mini import build_landmarks_mini
-
-    with Console(stderr=True).status("photos from Debian packages") as status:
-        index, _ = build_landmarks_mini(
-            Path(config.output),
-            seeds=config.seeds,
-            train_views=config.train_views,
-            report=lambda done: status.update(f"{done:,} pictures"),
-        )
-    pictures = {name: f"{count:,} pictures" for name, count in index["pictures"].items()}
-    facts("landmarks_mini", {"from": index["source"], **pictures, "card": f"{config.output}/README.md"})
+_NETWORK = ["model=sift_ames", "query_desc_num=100", "db_desc_num=100"]
+"""The network of the package, and as many descriptors as in its training."""
+_MATCHES = ["reranker=mutual", "model=0.8"]
+"""What `search` does without a model, as `evaluate` names it."""
 
 
 def demo(config: DemoConfig) -> None:
-    """Photos, extraction, a contact sheet, searches with a few of the photos, and what to try next."""
-    from ames_ray.cli.demo_search import best_positives, rerankings, search_samples
-    from ames_ray.report.contact_sheet import SheetItem, contact_sheet
+    """Photos, their store, searches, an evaluation and its report, by commands that anyone can give again."""
+    folder = _as_typed(Path(config.output))
+    photos, store, queries, query_store = _inside(folder, "photos", "store", "queries", "query_store")
+    page, network_page, results, tuning = _inside(folder, "page", "page_sift_ames", "results", "tuning")
+    sheet, truth, report = _inside(folder, "contact_sheet.png", "ground_truth.json", "report.html")
 
-    folder = Path(config.output)
-    photos, store, sheet = folder / "photos", folder / "store", folder / "contact_sheet.png"
-    _show_samples(build_samples(photos, config.source))
-    job = compose(ExtractConfig, [f"images={photos}", "backbone=sift", f"output={store}"])
-    show(run(job, build_manifest(dataset_options(job))))
-    items = [SheetItem.of(features) for features in _spread(str(store))]
-    contact_sheet(items, sheet, columns=_SHEET_COLUMNS, title="The strongest RootSIFT descriptors")
-    pages = {}
-    for reranking in rerankings():
-        page = folder / reranking.folder / "index.html"
-        found = search_samples(photos, str(store), page, reranking)
-        facts(f"right photo: rank before → after re-ranking by {reranking.name}", best_positives(found))
-        pages[f"page, {reranking.name}"] = str(page)
-    facts("demo", {"contact sheet": str(sheet), **pages})
-    print("\n".join(["try next:", *(f"  {line}" for line in next_commands(folder))]))  # noqa: T201
+    _run("samples", f"source={config.source}", f"output={photos}")
+    _run("extract", f"images={photos}", "backbone=sift", f"output={store}")
+    items = [SheetItem.of(features) for features in _spread(store)]
+    contact_sheet(items, Path(sheet), columns=_SHEET_COLUMNS, title="The strongest RootSIFT descriptors")
 
+    write_queries(Path(photos), Path(queries))
+    _run("extract", f"images={queries}", "backbone=sift", f"output={query_store}")
+    known = demo_truth(_names(query_store), _names(store))
+    Storage.at(folder).publish(Path(truth).name, to_json(known))
 
-def next_commands(folder: Path) -> list[str]:
-    """Commands to try on what the demo left in its folder."""
-    from ames_ray.cli.demo_search import present_queries
-
-    store = str(folder / "store")
-    photo = folder / "photos" / present_queries(folder / "photos")[0].photo
-    neighbors = [f"query={store}", f"gallery={store}", "exclude_self=true"]
-    commands = (
-        ["search", str(photo), f"store={store}", f"output={folder / 'one_photo'}"],
-        ["neighbors", *neighbors, f"output={folder / 'neighbors.parquet'}"],
-        ["store", "info", store],
+    searched = [queries, f"store={store}", f"ground_truth={truth}"]
+    _run("search", *searched, f"output={page}")
+    _run("search", *searched, *_NETWORK, f"output={network_page}")
+    benchmark = [f"query={query_store}", f"gallery={store}", f"ground_truth={truth}"]
+    by_matches, by_network = (
+        _run("evaluate", *benchmark, *model, "num_rerank=100", f"output={results}")
+        for model in (_MATCHES, _NETWORK)
     )
-    return [shlex.join(["ames-ray", *words]) for words in commands]
+    _run("compare", by_matches, by_network)
+    _run("report", by_network, f"output={report}")
+    _run("tune", "sweep=exact", *benchmark, *_NETWORK, f"output={tuning}")
+    facts(
+        "demo",
+        {
+            "contact sheet": sheet,
+            "page, matches": f"{page}/index.html",
+            "page, sift_ames": f"{network_page}/index.html",
+            "report": report,
+            "report, tuning": f"{tuning}/exact/report.html",
+        },
+    )
+    print("\n".join(["try next:", *(f"  {_shown(words)}" for words in _next(folder))]))  # noqa: T201
+
+
+def _as_typed(folder: Path) -> Path:
+    """A folder below the current one is shown without it."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _inside(folder: Path, *names: str) -> list[str]:
+    return [str(folder / name) for name in names]
+
+
+def _run(verb: str, *words: str) -> Any:
+    """Show a command, do what it does, and return what that returns."""
+    print(f"$ {_shown([verb, *words])}", flush=True)  # noqa: T201
+    found = VERBS[verb]
+    return found.load_function()(compose(found.load_config(words), words))
+
+
+def _shown(words: Sequence[str]) -> str:
+    return shlex.join(["ames-ray", *words])
+
+
+def _next(folder: Path) -> list[list[str]]:
+    """Commands to try on what the demo left in its folder."""
+    store = f"store={folder / 'store'}"
+    photo = min((folder / "queries").iterdir())
+    bits = [f"in={folder / 'store'}", "model=sift_ames_dist", f"out={folder / 'store_bits'}"]
+    return [
+        ["search", str(photo), store, "num_results=200", f"output={folder / 'one_photo'}"],
+        ["store", "project", *bits],
+        ["serve", store],
+    ]
+
+
+def _names(store: str) -> list[str]:
+    return [record.image_id for record in Store.open(store).manifest]
 
 
 def _spread(store: str) -> Iterator[ImageFeatures]:
     """Some pictures of a store, evenly spread over it."""
-    from ames_ray.store.reader import Store
-
     opened = Store.open(store)
     good = opened.ok.nonzero()[0]
     step = max(1, len(good) // _SHEET_PICTURES)
     wanted = set(good[::step][:_SHEET_PICTURES].tolist())
     for shard in range(opened.meta.shards):
         yield from (features for features in opened.features(shard) if features.record.row in wanted)
-
-
-def _show_samples(report: SampleReport) -> None:
-    rows = {"photos": f"{report.photos:,}", "from": report.source, "folder": report.folder}
-    if report.fallback:
-        rows["instead of more"] = report.fallback
-    facts("samples", {**rows, "credits": f"{report.folder}/CREDITS.md"})

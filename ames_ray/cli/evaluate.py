@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ames_ray.evaluation.sweep import Sweep
 
 
-def evaluate(config: EvaluateConfig) -> None:
-    """Print one table of mean average precisions, and write it with its card."""
+def evaluate(config: EvaluateConfig) -> str:
+    """Print one table of mean average precisions, write it with its card, and return the address of that."""
     benchmark = Benchmark.read(config.ground_truth, config.protocol)
     figure = config.figure or benchmark.figure
     check_figure(benchmark.protocol, figure)
@@ -60,7 +60,9 @@ def evaluate(config: EvaluateConfig) -> None:
             )
         name = _publish(output, config, {"query": query, "gallery": gallery}, base, table)
     _show(base, table, figure)
-    print(f"written: {output.uri}/{name}")  # noqa: T201
+    written = f"{output.uri}/{name}"
+    print(f"written: {written}")  # noqa: T201
+    return written
 
 
 def _first_ranking(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
@@ -112,9 +113,11 @@ def _show(found: Difference, queries: int) -> None:
     console.print(choices if found.choices else "no choice differs")
     figures = _table("figures in %", ("", "first", "second", "change"))
     for name, (one, other) in found.figures.items():
-        figures.add_row(name, f"{100 * one:.2f}", f"{100 * other:.2f}", f"{100 * (other - one):+.2f}")
+        figures.add_row(name, *_percents(one, other))
     console.print(figures)
     for setup, changes in found.queries.items():
+        if not changes:
+            continue
         moved = [change for change in changes if change.change]
         up = sum(change.change > 0 for change in moved)
         title = (
@@ -125,12 +128,7 @@ def _show(found: Difference, queries: int) -> None:
             continue
         table = _table(None, ("query", "first", "second", "change"))
         for change in moved[:queries]:
-            numbers = (
-                f"{100 * change.first:.2f}",
-                f"{100 * change.second:.2f}",
-                f"{100 * change.change:+.2f}",
-            )
-            table.add_row(str(change.query), *numbers)
+            table.add_row(str(change.query), *_percents(change.first, change.second))
         console.print(table)
 
 
@@ -139,6 +137,12 @@ def _table(title: str | None, columns: tuple[str, ...]) -> Table:
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     return table
+
+
+def _percents(first: float, second: float) -> list[str]:
+    """Both and their difference in percent; a dash where one is undefined."""
+    values = {"": [first, second], "+": [second - first]}
+    return ["–" if math.isnan(v) else f"{100 * v:{sign}.2f}" for sign, vs in values.items() for v in vs]
 
 
 def _short(value: Any) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ames_ray.search.results import Hit, SearchResult
 
 PAGE, LINES = "index.html", "results.jsonl"
-_SHOWN_QUERIES, _SHOWN_HITS = 5, 10
+_SHOWN_QUERIES, _SHOWN_HITS = 20, 10
 
 
 def search(config: SearchConfig) -> None:
@@ -70,27 +70,56 @@ def _text(config: SearchConfig, store: Store, comparison: Comparison) -> PageTex
 def _show(results: Sequence[SearchResult], comparison: Comparison) -> None:
     console = Console(highlight=False)
     good = [result for result in results if result.query.ok]
-    for result in good[:_SHOWN_QUERIES]:
-        title = escape(printable(result.query.record.image_id))
-        table = Table(title=title, title_justify="left", title_style="bold", box=None)
-        table.add_column("rank", justify="right")
-        table.add_column("image", overflow="fold")
-        table.add_column(comparison.unit or "score", justify="right")
-        table.add_column("similarity", justify="right")
-        table.add_column("moved", justify="right")
-        for hit in result.top[:_SHOWN_HITS]:
-            table.add_row(*_cells(hit))
-        console.print(table)
+    if len(good) == 1:
+        console.print(_hits(good[0], comparison))
+        return
+    if good:
+        console.print(_first_hits(good[:_SHOWN_QUERIES], comparison))
     more = len(good) - _SHOWN_QUERIES
     if more > 0:
         console.print(f"… and {more:,} more queries")
 
 
-def _cells(hit: Hit) -> tuple[str, ...]:
-    moved = hit.before - hit.rank
-    arrow = "=" if not moved else f"{'↑' if moved > 0 else '↓'}{abs(moved):,}"
-    score = "" if hit.score is None else f"{hit.score:.4g}"
-    return str(hit.rank), escape(printable(hit.record.image_id)), score, f"{hit.similarity:.4f}", arrow
+def _hits(result: SearchResult, comparison: Comparison) -> Table:
+    """The first hits of a query."""
+    table = _table(printable(result.query.record.image_id), "rank", comparison)
+    table.add_column("similarity", justify="right")
+    table.add_column("moved", justify="right")
+    for hit in result.top[:_SHOWN_HITS]:
+        moved = hit.before - hit.rank
+        arrow = "=" if not moved else f"{'↑' if moved > 0 else '↓'}{abs(moved):,}"
+        table.add_row(str(hit.rank), *_name_and_score(hit), f"{hit.similarity:.4f}", arrow)
+    return table
+
+
+def _first_hits(results: Sequence[SearchResult], comparison: Comparison) -> Table:
+    """A line for each query: its first hit, and where known the place of its first right one."""
+    table = _table("the first result of each query", "query", comparison)
+    known = any(hit.verdict for result in results for hit in result.hits)
+    if known:
+        table.add_column("first right", no_wrap=True)
+    for result in results:
+        right = [_right(result)] if known else []
+        for hit in [hit for hit in result.top if hit.verdict != "junk"][:1]:
+            table.add_row(escape(printable(result.query.record.image_id)), *_name_and_score(hit), *right)
+    return table
+
+
+def _right(result: SearchResult) -> str:
+    places = (result.first_right(before=True), result.first_right())
+    return " → ".join("–" if place is None else f"{place:,}" for place in places)
+
+
+def _table(title: str, first: str, comparison: Comparison) -> Table:
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None)
+    table.add_column(first, justify="right" if first == "rank" else "left", overflow="fold")
+    table.add_column("image", overflow="fold")
+    table.add_column(comparison.unit or "score", justify="right")
+    return table
+
+
+def _name_and_score(hit: Hit) -> tuple[str, str]:
+    return escape(printable(hit.record.image_id)), "" if hit.score is None else f"{hit.score:.4g}"
 
 
 def _refuse_failed(results: Sequence[SearchResult]) -> None:

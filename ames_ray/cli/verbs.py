@@ -33,9 +33,9 @@ class Verb:
         job: type[JobConfig] = _load(self.config)
         return job.for_words(words)
 
-    def load_function(self) -> Callable[[Any], None]:
-        """The function that runs the verb."""
-        function: Callable[[Any], None] = _load(self.function)
+    def load_function(self) -> Callable[[Any], object]:
+        """The function that runs the verb; what it returns is for callers in Python."""
+        function: Callable[[Any], object] = _load(self.function)
         return function
 
 
@@ -45,7 +45,7 @@ _CLI = "ames_ray.cli"
 GROUPS = {
     "Search your own photos": {
         "demo": Verb(
-            "Go from real photos to a page of searches, and say what to try next.",
+            "Go from real photos to searches, figures and their pages, and say what to try next.",
             f"{_CONFIG}.demo:DemoConfig",
             f"{_CLI}.demo:demo",
         ),
@@ -77,7 +77,7 @@ GROUPS = {
         "samples": Verb(
             "Fetch real photos to try things on, from packages.",
             f"{_CONFIG}.demo:SamplesConfig",
-            f"{_CLI}.demo:samples",
+            f"{_CLI}.samples:samples",
         ),
     },
     "Rank and measure": {

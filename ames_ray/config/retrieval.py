@@ -12,6 +12,7 @@ from ames_ray.config.paths import FileOrName, FolderPath
 from ames_ray.datasets.authors_layout import find_benchmark
 from ames_ray.errors import ConfigError
 from ames_ray.evaluation.ensemble import Ensemble
+from ames_ray.retrieval.benchmark import ProtocolName
 
 _AUTHORS_NAMES = {
     "model_path": "model",
@@ -154,7 +155,7 @@ class ScoreConfig(ModelConfig):
     ground_truth: FolderPath | None = Field(
         None, description="score what its protocol needs: ignored images leave a list before it is cut"
     )
-    protocol: Literal["revisited", "gldv2-test", "gldv2-val"] | None = Field(
+    protocol: ProtocolName | None = Field(
         None, description="null: revisited where the ground truth has easy, hard and junk, else gldv2-test"
     )
     output: FolderPath = Field(description=".parquet file to write")
@@ -180,7 +181,7 @@ class BenchmarkConfig(ModelConfig, RankingConfig):
     desc_name: str = Field("dinov2", description="how the names of those files begin: dinov2 or cvnet")
     data_root: FolderPath | None = Field(None, description="folder laid out as the authors' is")
     ground_truth: FolderPath = Field(description="gnd_*.pkl of a benchmark, or JSON of the same structure")
-    protocol: Literal["revisited", "gldv2-test", "gldv2-val"] | None = Field(
+    protocol: ProtocolName | None = Field(
         None, description="null: revisited where the ground truth has easy, hard and junk, else gldv2-test"
     )
     nn_file: FolderPath | None = Field(

@@ -10,6 +10,7 @@ from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import FileOrName, FolderPath
 from ames_ray.config.retrieval import Uris
 from ames_ray.errors import ConfigError
+from ames_ray.retrieval.benchmark import ProtocolName
 
 RECIPE = (
     *("source", "batch_size", "num_neighbors", "negatives", "min_desc", "max_desc"),
@@ -139,7 +140,7 @@ class TrainSettings(JobConfig):
     val_query: FolderPath | None = Field(None, description="store of held-out queries; null: no validation")
     val_gallery: Uris | None = Field(None, description="store of their gallery, or several")
     val_ground_truth: FolderPath | None = Field(None, description="gnd_*.pkl, or JSON of that structure")
-    val_protocol: Literal["revisited", "gldv2-test", "gldv2-val"] | None = Field(
+    val_protocol: ProtocolName | None = Field(
         None, description="null: revisited where the ground truth has easy, hard and junk, else gldv2-test"
     )
     val_nn_file: FolderPath | None = Field(None, description="their first ranking; null: computed")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import pickle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,25 +23,17 @@ if TYPE_CHECKING:
 _KINDS = "biufcSUO"
 
 
-def load_pickle(path: Path | str) -> Any:
-    """Content of a pickle file: numbers, texts, lists, tuples, dicts, sets and numpy arrays.
+def loads_pickle(data: bytes, name: str) -> Any:
+    """Content of a pickle: numbers, texts, lists, tuples, dicts, sets and numpy arrays.
 
     Args:
-        path: Local file, written by any Python and by numpy 1 or 2.
+        data: The file's bytes, written by any Python and by numpy 1 or 2.
+        name: Its name, for messages.
 
     Raises:
-        DatasetError: The file is missing or damaged.
+        DatasetError: It is damaged.
         UnsafeFileError: It names anything else, which might run code.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
-    return loads_pickle(data, str(path))
-
-
-def loads_pickle(data: bytes, name: str) -> Any:
-    """As `load_pickle`, from bytes; `name` is for messages."""
     try:
         return _plain(_Reader(io.BytesIO(data), name).load())
     except UnsafeFileError:

@@ -7,7 +7,7 @@ import posixpath
 import sys
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from ames_ray.datasets.paths import is_picture
 from ames_ray.datasets.safe_pickle import loads_pickle
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ames_ray.retrieval.gallery import Gallery
     from ames_ray.types import ImageRecord
 
-PROTOCOLS = ("revisited", "gldv2-test", "gldv2-val")
+ProtocolName: TypeAlias = Literal["revisited", "gldv2-test", "gldv2-val"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Benchmark:
 
         Args:
             uri: Pickle of the benchmarks (`gnd_roxford5k.pkl`), or JSON of the same structure (`.json`).
-            protocol: One of `PROTOCOLS`; none: revisited where it has the list easy, else gldv2-test.
+            protocol: A `ProtocolName`; none: revisited where it has the list easy, else gldv2-test.
 
         Raises:
             DatasetError: The file is missing, damaged, or lacks a list that the protocol needs.

@@ -74,6 +74,20 @@ class SearchResult:
         """The list that was asked for."""
         return tuple(hit for hit in self.hits if hit.rank <= self.num_results)
 
+    def first_right(self, *, before: bool = False) -> int | None:
+        """Place of the first image that shows the same, junk not counted; none where the list has none.
+
+        Args:
+            before: In the list before re-ranking.
+        """
+        places = {(hit.before if before else hit.rank): hit.verdict for hit in self.hits}
+        counted = 0
+        for place in sorted(places)[: self.num_results]:
+            counted += places[place] != "junk"
+            if places[place] == "positive":
+                return counted
+        return None
+
     def lines(self) -> list[dict[str, Any]]:
         """One JSON object a hit; of a failed query, one with its reason."""
         name = printable(self.query.record.image_id)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ames_ray.cli.demo import samples
+from ames_ray.cli.samples import samples
 from ames_ray.config.compose import compose
 from ames_ray.config.demo import SamplesConfig
 from ames_ray.datasets.check import check_manifest

@@ -9,6 +9,7 @@ import pytest
 
 from ames_ray.cli.main import main
 from ames_ray.files import Storage
+from ames_ray.store.reader import Store
 from ames_ray.store.removed import write_removed
 from tests.search.small import make_store, turned
 
@@ -69,6 +70,31 @@ def test_ground_truth_judges(folder: Path, tmp_path: Path) -> None:
     assert main(["search", *words, f"ground_truth={tmp_path / 'gnd.json'}"]) == 0
     verdicts = {line["row"]: line["verdict"] for line in lines(tmp_path)}
     assert verdicts == {row: {1: "positive", 2: "junk"}.get(row, "negative") for row in range(len(names))}
+
+
+def test_several_queries_are_a_line_each(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [record.image_id for record in Store.open(str(folder / "store")).manifest]
+    right, itself = names.index("coffee_280x210.png"), names.index("astronaut_161x231.png")
+    gnd = [{"easy": [], "hard": [], "junk": [itself]}, {"easy": [right], "hard": [], "junk": []}]
+    (tmp_path / "gnd.json").write_text(
+        json.dumps({"qimlist": ["astronaut", "me"], "imlist": names, "gnd": gnd})
+    )
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    (queries / "me.png").write_bytes((folder / "me.png").read_bytes())
+    (queries / "astronaut.png").write_bytes((folder / "photos" / names[itself]).read_bytes())
+    words = [str(queries), f"store={folder / 'store'}", f"output={tmp_path}"]
+    assert main(["search", *words, f"ground_truth={tmp_path / 'gnd.json'}"]) == 0
+    title, head, astronaut, me, *_ = capsys.readouterr().out.splitlines()
+    assert title.strip() == "the first result of each query"
+    assert "first right" in head
+    assert astronaut.split()[0] == "astronaut.png"
+    assert names[itself] not in astronaut
+    assert astronaut.split()[-3:] == ["–", "→", "–"]
+    assert me.split()[:2] == ["me.png", "coffee_280x210.png"]
+    assert me.split()[-1] == "1"
 
 
 def test_removed_photos_are_not_found(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""The demo's queries: a few sample photos and parts of them, and what each is to find."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ames_ray.files import Storage
+from ames_ray.images.read import decode
+from ames_ray.samples.mini_photos import read_table
+from ames_ray.samples.views import to_jpeg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_QUALITY = 95
+_PAIR = ("scikit-image/motorcycle_left.png", "scikit-image/motorcycle_right.png")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoQuery:
+    """A sample photo to search with.
+
+    Attributes:
+        photo: Its path in the folder of sample photos.
+        part: Left, top, right and bottom of the part to search with [pixels], which is to find the photo that
+            it was cut from. Without one another photo of the same thing is to be found, and the photo itself
+            does not count.
+    """
+
+    photo: str
+    part: tuple[int, int, int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its file in the folder of queries."""
+        path = PurePosixPath(self.photo)
+        return path.name if self.part is None else f"{path.stem}.jpg"
+
+
+QUERIES = (
+    DemoQuery("details/TourEiffel.webp"),
+    DemoQuery("explore_monuments/germany/neuschwansteinCastle.webp"),
+    DemoQuery("details/TajMahal.webp"),
+    DemoQuery("explore_monuments/india/qutubMinar.webp"),
+    DemoQuery("explore_monuments/usa/mountRushmore.webp"),
+    DemoQuery("scikit-image/motorcycle_left.png"),
+    DemoQuery("scikit-image/coffee.png", (150, 60, 450, 340)),
+    DemoQuery("scikit-learn/china.jpg", (200, 40, 520, 300)),
+)
+"""Examples of both sources, picked by eye; Mount Rushmore is one that RootSIFT ranks badly."""
+
+
+def write_queries(photos: Path, folder: Path) -> None:
+    """Copy the queries whose photo is there, or cut them out of it.
+
+    Args:
+        photos: Folder of the sample photos.
+        folder: Where the queries go.
+
+    Raises:
+        ImageError: A photo cannot be read.
+    """
+    storage = Storage.at(folder)
+    for query in QUERIES:
+        if (photos / query.photo).is_file():
+            storage.publish(query.name, _picture(query, (photos / query.photo).read_bytes()))
+
+
+def demo_truth(queries: Sequence[str], gallery: Sequence[str]) -> dict[str, Any]:
+    """A ground truth of the Revisited form.
+
+    Args:
+        queries: Names of the query files, in the order of their store.
+        gallery: Paths of the sample photos, in the order of theirs.
+
+    Returns:
+        `imlist`, `qimlist` and `gnd`: a part finds its photo as `easy`; of a whole photo other photos of the
+        same thing are `hard`, and itself is `junk`.
+    """
+    shows = {**{photo.name: photo.landmark for photo in read_table()}, **dict.fromkeys(_PAIR, "motorcycle")}
+    known = {query.name: query for query in QUERIES}
+
+    def entry(query: DemoQuery) -> dict[str, list[int]]:
+        itself = [row for row, name in enumerate(gallery) if name == query.photo]
+        thing = shows.get(query.photo)
+        others = [row for row, name in enumerate(gallery) if thing and shows.get(name) == thing]
+        if query.part is not None:
+            return {"easy": itself, "hard": [], "junk": []}
+        return {"easy": [], "hard": [row for row in others if row not in itself], "junk": itself}
+
+    return {
+        "imlist": list(gallery),
+        "qimlist": list(queries),
+        "gnd": [entry(known[name]) for name in queries],
+    }
+
+
+def _picture(query: DemoQuery, data: bytes) -> bytes:
+    if query.part is None:
+        return data
+    left, top, right, bottom = query.part
+    pixels = decode(data, max_pixels=10**8, truncated="fail").pixels
+    return to_jpeg(pixels[top:bottom, left:right], _QUALITY)
