@@ -12,6 +12,7 @@ from ames_ray.config.compose import compose
 from ames_ray.files import Storage, to_json
 from ames_ray.report.contact_sheet import SheetItem, contact_sheet
 from ames_ray.samples.demo_queries import demo_truth, write_queries
+from ames_ray.search.match import RATIO
 from ames_ray.store.reader import Store
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _SHEET_COLUMNS = 4
 _SHEET_PICTURES = 12
 _NETWORK = ["model=sift_ames", "query_desc_num=100", "db_desc_num=100"]
 """The network of the package, and as many descriptors as in its training."""
-_MATCHES = ["reranker=mutual", "model=0.8"]
+_MATCHES = ["reranker=mutual", f"model={RATIO}"]
 """What `search` does without a model, as `evaluate` names it."""
 
 
