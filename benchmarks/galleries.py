@@ -50,7 +50,7 @@ def make_store(path: Path, rows: int, codec: Codec, projection: str, first: int 
         DIM,
         {"global": POOLED},
         manifest.digest,
-        settings={"backbone": "dinov2", "projection": projection},
+        settings={"backbone": "dinov2_vitb14_reg", "projection": projection},
     )
     storage = Storage.at(path)
     writer = StoreWriter.open(storage, meta, manifest)

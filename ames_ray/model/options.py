@@ -19,7 +19,8 @@ class AmesOptions:
         blocks: Transformer blocks.
         feedforward: Hidden width of a block's feed-forward part.
         bits: Signs of a descriptor in a binary network; none for `dim`, as in the published ones.
-        backbone: Name of the backbone whose descriptors it was trained on, or none where unknown.
+        backbone: Name that stores give the backbone whose descriptors it was trained on, or none where
+            unknown.
 
     Raises:
         ConfigError: A size is not positive, `dim` is no multiple of `heads`, or the signs of a binary network
@@ -57,8 +58,8 @@ class AmesOptions:
 
 
 PUBLISHED = {
-    "dinov2_ames": AmesOptions(768, backbone="dinov2"),
-    "dinov2_ames_dist": AmesOptions(768, binary=True, backbone="dinov2"),
+    "dinov2_ames": AmesOptions(768, backbone="dinov2_vitb14_reg"),
+    "dinov2_ames_dist": AmesOptions(768, binary=True, backbone="dinov2_vitb14_reg"),
     "cvnet_ames": AmesOptions(1024, backbone="cvnet"),
     "cvnet_ames_dist": AmesOptions(1024, binary=True, backbone="cvnet"),
 }

@@ -106,7 +106,11 @@ def _start_as_identity(model: Ames, sample: AnyArray | None, seed: int) -> None:
 def _start_as_teacher(student: Ames, teacher: Ames | None, sample: AnyArray | None) -> None:
     if teacher is None:
         raise ConfigError("initialisation=teacher needs a teacher")
-    if replace(student.options, binary=False, bits=None) != replace(teacher.options, binary=False, bits=None):
+    # A published network knows its backbone, a store of the authors does not say its own.
+    ours, its = (
+        replace(model.options, binary=False, bits=None, backbone=None) for model in (student, teacher)
+    )
+    if ours != its:
         raise ConfigError(
             f"initialisation=teacher: the network is {student.options}, its teacher {teacher.options}",
             "give both the same dim=, heads=, blocks= and feedforward=",

@@ -8,6 +8,7 @@ import pytest
 from ames_ray.backbones.base import NetworkBackbone, PictureBackbone
 from ames_ray.backbones.registry import BACKBONES, find_backbone
 from ames_ray.errors import ConfigError
+from ames_ray.model.options import BUNDLED, PUBLISHED, AmesOptions
 
 WIDTHS = {
     "dinov2": (768, {"global": 768, "cls": 768}),
@@ -30,6 +31,13 @@ def test_widths_are_known_without_weights(name: str) -> None:
 
 def test_every_name_is_covered() -> None:
     assert set(BACKBONES) == {*WIDTHS, "hf"}
+
+
+@pytest.mark.parametrize("options", [*PUBLISHED.values(), *BUNDLED.values()], ids=[*PUBLISHED, *BUNDLED])
+def test_networks_name_their_backbone_as_stores_do(options: AmesOptions) -> None:
+    assert options.backbone is not None
+    info = find_backbone(options.backbone).info
+    assert (info.name, info.dim) == (options.backbone, options.descriptor_dim)
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:

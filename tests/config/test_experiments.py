@@ -35,7 +35,7 @@ def test_each_row_has_its_own_setting(model: str) -> None:
     assert published_table(f"++model={model}") == {
         "experiment": "published_table",
         "model": model,
-        "desc_name": PUBLISHED[model].backbone,
+        "desc_name": model.partition("_")[0],
         "nn_file": "nn_superglobal.pkl",
         "query_desc_num": 600,
         "db_desc_num": 600,

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ames_ray.descriptors.extractor import ExtractorOptions, static_spec
 from ames_ray.errors import ConfigError, StoreError, WeightsError
 from ames_ray.evaluation.scores import PairScores, Shortlist
 from ames_ray.files import Storage
 from ames_ray.model.ames import Ames
 from ames_ray.model.ames_reranker import AmesReranker
-from ames_ray.model.options import AmesOptions
+from ames_ray.model.checkpoints import save_ames
+from ames_ray.model.options import PUBLISHED, AmesOptions
 from ames_ray.model.padding import LOWEST_LOGIT
+from ames_ray.model.reranker import load_reranker
 from ames_ray.retrieval import pieces as pieces_module
 from ames_ray.retrieval import scoring
 from ames_ray.retrieval.crew import threads
@@ -217,6 +220,26 @@ def test_what_does_not_belong_together_is_refused(stores: Stores) -> None:
     refused("descriptors 16 wide, the model takes 24", shortlist, gallery, wide)
     foreign = AmesReranker(Ames(AmesOptions(16, dim=8, blocks=2, feedforward=16, backbone="dinov2")))
     refused("descriptors of test, the model takes those of dinov2", shortlist, gallery, foreign)
+
+
+def test_a_published_network_takes_the_stores_of_its_backbone_alone(tmp_path: Path) -> None:
+    model = tmp_path / "dinov2_ames.safetensors"
+    save_ames(Ames(PUBLISHED[model.stem]), model)
+    network = load_reranker("ames", str(model))
+
+    def store(name: str, backbone: str) -> Store:
+        settings = {
+            **make_meta(make_manifest(1)).settings,
+            **static_spec(ExtractorOptions(backbone)).settings,
+        }
+        return make_store(tmp_path / name, 2, dim=768, settings=settings)
+
+    ours = store("ours", "dinov2")
+    pairs = find_neighbors(ours, Gallery((ours,)), "cls", None)
+    assert np.isfinite(score_pairs(pairs, ours, Gallery((ours,)), network, ScoreOptions()).logits).any()
+    other = store("other", "dinov2_vits14_reg")
+    with pytest.raises(StoreError, match="holds descriptors of dinov2_vits14_reg, the model takes those of"):
+        score_pairs(pairs, ours, Gallery((other,)), network, ScoreOptions())
 
 
 def test_the_first_queries_of_a_list_that_says_what_it_is_may_be_scored_alone(stores: Stores) -> None:

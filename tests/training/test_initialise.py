@@ -119,6 +119,12 @@ def test_a_student_of_the_same_kind_starts_as_a_copy() -> None:
     assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), student.parameters(), strict=True))
 
 
+def test_a_teacher_that_knows_its_backbone_fits_a_store_that_does_not() -> None:
+    teacher = new_model(replace(OPTIONS, backbone="cvnet"), 3)
+    student = new_model(OPTIONS, 4, "teacher", teacher=teacher)
+    assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), student.parameters(), strict=True))
+
+
 def test_the_rest_is_the_published_draw() -> None:
     published, identity = new_model(OPTIONS, 5), new_model(OPTIONS, 5, "identity", sample=descriptors())
     changed = {
