@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import signal
 import sys
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _NOBODY_READS = 141
+
+_WRONG_PATH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+_WRONG_PATH |= {errno.ENAMETOOLONG}
+"""What the system answers to a path that was named wrongly, or that is not ours to use."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,17 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return _NOBODY_READS
     except OSError as error:
-        if not is_full(error):
-            raise
-        _drop_output()
-        full = AmesError(f"the disk is full: {error}", DISK_FULL_HINT)
-        print(f"error: {full}", file=sys.stderr)  # noqa: T201
-        return full.exit_code
+        said = _of_the_system(error)
+        print(f"error: {said}", file=sys.stderr)  # noqa: T201
+        return said.exit_code
     except KeyboardInterrupt:
         message = "interrupted: what is finished is kept, the same command goes on from there"
         print(message, file=sys.stderr)  # noqa: T201
         return _INTERRUPTED
     return code
+
+
+def _of_the_system(error: OSError) -> AmesError:
+    """What a user can act on in an error of the operating system; anything else is raised again."""
+    if is_full(error):
+        _drop_output()
+        return AmesError(f"the disk is full: {error}", DISK_FULL_HINT)
+    if error.errno not in _WRONG_PATH:
+        raise error
+    # Arrow names the file in its text alone.
+    message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return AmesError(message, "look at the paths that were given, output= among them, and at their rights")
 
 
 def _drop_output() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,11 +91,22 @@ def test_the_job_script_is_the_same_command() -> None:
         (["extract", "images=x", "output=y", "topkk=2"], "did you mean topk?"),
         (["store", "info", "nowhere"], "nowhere"),
         (["extract", "images=nowhere", "output=y"], "nowhere"),
+        (["samples", "source=wheels", "output=plain/photos"], "plain: File exists"),
+        (["extract", "images=.", "output=plain/store"], "plain/store: Not a directory"),
+        (["extract", "images=.", "output=/sys/store"], "/sys/store: "),  # nobody may write there
+        (["store", "info", "x" * 300], "File name too long"),
     ],
 )
 def test_errors_are_one_message_and_exit_code_2(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    shutil.copy(ROOT / "tests" / "golden" / "images" / "rocket_333x201.jpg", tmp_path)
+    (tmp_path / "plain").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
