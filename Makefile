@@ -69,7 +69,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(DEMO): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -c constraints.txt -e '.[samples]'
+	$(PIP) install -c constraints.txt -e '.[samples,serve]'
 	touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,18 @@ def test_photos_to_pages_in_one_command(
     assert main(commands[1]) == 0
     assert "15" in capsys.readouterr().out
     compose(VERBS["serve"].load_config(), commands[2][1:])
+
+
+def test_make_demo_installs_what_its_last_command_needs(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    shown = subprocess.run(
+        ["make", "-n", "demo", f"VENV={tmp_path}"], cwd=root, capture_output=True, text=True, check=True
+    )
+    extras = re.findall(r"pip .* install .* -e '\.\[(.+)\]'", shown.stdout)[0].split(",")
+    known = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installed = " ".join(package for extra in extras for package in known[extra])
+    assert "ray[serve]" in installed
+    assert "scikit-image" in installed
 
 
 def test_every_fixed_query_has_something_to_find() -> None:
