@@ -131,6 +131,12 @@ def load(weights: str, device: str, precision: Precision) -> Reranker:  # noqa: 
 
 
 def _numbers(descriptors: FloatArray) -> FloatArray:
+    if descriptors.dtype == np.uint8 or descriptors.shape[-1] != DIM:
+        raise StoreError(
+            f"descriptors are {descriptors.dtype} of width {descriptors.shape[-1]}, "
+            f"reranker=mutual takes {DIM} numbers",
+            "score from the raw store, extracted with backbone=sift",
+        )
     if not np.isfinite(descriptors).all():
         raise StoreError("descriptors hold NaN or infinity", "`ames-ray store verify` finds such rows")
     return np.ascontiguousarray(descriptors, np.float32)

@@ -103,11 +103,7 @@ class NetworkComparison:
         self._ensemble = ensemble
         self.name = reranker.spec.name.upper()
         attention = isinstance(reranker, Attentive)
-        self.reason = (
-            f"last cross-attention of {self.name}"
-            if attention
-            else f"mutual nearest neighbours of the descriptors that {self.name} projects"
-        )
+        self.reason = f"last cross-attention of {self.name}" if attention else MutualComparison.reason
 
     def check(self, store: Store) -> None:
         """See `Comparison`."""
@@ -131,13 +127,7 @@ class NetworkComparison:
                 _strongest(look[np.ix_(real, valid)])
                 for look, valid in zip(attention, images.valid, strict=True)
             ]
-        return _all_matches(self._projected(query), self._projected(images), ratio=1)
-
-    def _projected(self, batch: FeatureBatch) -> FeatureBatch:
-        spec = self._reranker.spec
-        width = spec.payload_dim // 8 if spec.payload == "bits" else spec.payload_dim
-        stored = batch.descriptors.shape[-1] == width and width != spec.descriptor_dim
-        return batch if stored else self._reranker.project(batch)
+        return _all_matches(query, images)
 
 
 def default_comparison() -> Comparison:
@@ -145,9 +135,9 @@ def default_comparison() -> Comparison:
     return MutualComparison()
 
 
-def _all_matches(query: FeatureBatch, images: FeatureBatch, **options: float) -> list[Matches]:
+def _all_matches(query: FeatureBatch, images: FeatureBatch) -> list[Matches]:
     mine = _real(query, 0)
-    return [mutual_matches(mine, _real(images, index), **options) for index in range(len(images.rows))]
+    return [mutual_matches(mine, _real(images, index)) for index in range(len(images.rows))]
 
 
 def _real(batch: FeatureBatch, index: int) -> AnyArray:

@@ -7,7 +7,7 @@ import pytest
 from ames_ray.errors import ConfigError, StoreError
 from ames_ray.model.mutual_reranker import MutualReranker, mutual_ratios
 from ames_ray.model.reranker import load_reranker
-from ames_ray.types import FeatureBatch, FloatArray
+from ames_ray.types import AnyArray, FeatureBatch, FloatArray
 
 
 def unit(random: np.random.Generator, *shape: int) -> FloatArray:
@@ -61,7 +61,7 @@ def test_equal_descriptors_are_no_match_of_each_other() -> None:
     assert (mutual_ratios(one, np.stack([one[0], one[0]])[None], np.ones((1, 2), bool)) >= 1).all()
 
 
-def batch(descriptors: FloatArray, lengths: list[int]) -> FeatureBatch:
+def batch(descriptors: AnyArray, lengths: list[int]) -> FeatureBatch:
     rows = np.arange(len(descriptors))
     return FeatureBatch(rows, descriptors, np.arange(descriptors.shape[1]) < np.array(lengths)[:, None])
 
@@ -115,3 +115,8 @@ def test_bad_input_is_refused() -> None:
         MutualReranker(0.8)(batch(unit(random, 1, 4, 128), [4]), gallery)
     with pytest.raises(StoreError, match="no projection"):
         MutualReranker(0.8).project(query)
+    query, bits = batch(unit(random, 1, 4, 128), [4]), batch(np.ones((3, 4, 16), np.uint8), [4] * 3)
+    with pytest.raises(StoreError, match="uint8 of width 16, reranker=mutual takes 128 numbers"):
+        MutualReranker(0.8)(query, bits)
+    with pytest.raises(StoreError, match="float32 of width 64"):
+        MutualReranker(0.8)(batch(unit(random, 1, 4, 64), [4]), batch(unit(random, 3, 4, 64), [4] * 3))

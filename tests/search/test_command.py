@@ -62,6 +62,13 @@ def test_a_folder_with_bad_photos(folder: Path, tmp_path: Path, capsys: pytest.C
     assert found[1]["image"] == "coffee_280x210.png"
 
 
+def test_a_reranker_without_weights(folder: Path, tmp_path: Path) -> None:
+    words = [str(folder / "me.png"), f"store={folder / 'store'}", f"output={tmp_path}"]
+    assert main(["search", *words, "reranker=mutual", "model=0.7"]) == 0
+    assert lines(tmp_path)[0]["image"] == "coffee_280x210.png"
+    assert b"mutual nearest neighbours of the local descriptors" in (tmp_path / "index.html").read_bytes()
+
+
 def test_ground_truth_judges(folder: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in (folder / "photos").iterdir())
     truth = {"qimlist": ["me"], "imlist": names, "gnd": [{"easy": [1], "hard": [], "junk": [2]}]}

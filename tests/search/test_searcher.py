@@ -11,6 +11,7 @@ from ames_ray.errors import ConfigError, StoreError, WeightsError
 from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.model.ames_reranker import AmesReranker
 from ames_ray.model.options import AmesOptions
+from ames_ray.model.reranker import load_reranker
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.search.comparison import MutualComparison, NetworkComparison
@@ -91,6 +92,18 @@ def test_with_a_network_it_gives_what_the_textbook_form_and_the_ensemble_give(st
             assert [hit.record.row for hit in result.top] == [*rows[order].tolist(), *rows[8:].tolist()]
         assert all(hit.score is None for hit in result.top[8:])
         assert any(hit.agreement is not None and hit.agreement.count > 0 for hit in result.top)
+
+
+def test_a_reranker_without_attention_shows_nearest_neighbours(store: Store) -> None:
+    comparison = NetworkComparison(load_reranker("mutual", "0.7"), Ensemble(0.5, 0.1, 8))
+    query = str(Path(store.manifest.root) / "coffee_280x210.png")
+    (found,) = Searcher(store, comparison, SearchOptions())(described(store, query))
+    assert comparison.reason == "mutual nearest neighbours of the local descriptors"
+    best = found.hits[0]
+    assert best.record.image_id == "coffee_280x210.png"
+    assert best.agreement is not None
+    assert best.agreement.count > 20
+    np.testing.assert_array_equal(best.agreement.query_xy, best.agreement.image_xy)
 
 
 def test_hidden_rows_are_not_found(store: Store) -> None:
