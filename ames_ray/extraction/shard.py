@@ -22,6 +22,7 @@ from ames_ray.extraction.progress import Progress
 from ames_ray.images import reasons
 from ames_ray.images.read import decode, read_bytes
 from ames_ray.store.reader import Store
+from ames_ray.store.shards import read_mark
 from ames_ray.store.writer import ShardWriter
 from ames_ray.types import ImageFeatures, ImageRecord
 
@@ -102,13 +103,15 @@ class ShardExtractor:
             RunError: The shard keeps killing its worker outside of any picture.
         """
         diary = Diary(self._storage, task.shard)
-        keep = frozenset(task.keep)
+        stored = read_mark(self._storage, task.shard) if task.keep else None
+        # A try that was killed while it published left a shard that does not count: all rows are made anew.
+        keep = frozenset(task.keep if stored else ())
         size = self._batch_size * WINDOW_BATCHES
         windows = [records[first : first + size] for first in range(0, len(records), size)]
         wanted = [[r for r in window if r.row not in keep] for window in windows]
         ready = self._careful(wanted, diary) if diary.careful else self._ahead(wanted)
         with (
-            closing(self._kept(task.shard, keep)) as kept,
+            closing(self._kept(stored, keep)) as kept,
             ShardWriter(self._storage, self._meta, task.shard, task.start, task.stop) as writer,
         ):
             for window in windows:
@@ -131,11 +134,11 @@ class ShardExtractor:
         self._report(task.shard, (), Progress(writing=_lap(mark)[0]))
         return summary
 
-    def _kept(self, shard: int, keep: frozenset[int]) -> Generator[ImageFeatures]:
+    def _kept(self, stored: ShardSummary | None, keep: frozenset[int]) -> Generator[ImageFeatures]:
         """Stored results to take over, in order, read as they are needed."""
-        if keep:
-            store = Store.open(self._storage.uri, allow_partial=True)
-            yield from (item for item in store.features(shard) if item.record.row in keep)
+        if stored:
+            store = Store(self._storage, self._meta, {stored.shard: stored})
+            yield from (item for item in store.features(stored.shard) if item.record.row in keep)
 
     def _prepare(self, record: ImageRecord) -> Ready:
         return prepare(record, self._extractor, self._reading)

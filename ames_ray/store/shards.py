@@ -10,6 +10,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import IO, TYPE_CHECKING, Protocol
 
 from ames_ray.errors import StoreError
@@ -99,13 +100,15 @@ def open_shard(storage: Storage, meta: StoreMeta, shard: int) -> Iterator[ShardS
 
 def read_marks(storage: Storage) -> dict[int, ShardSummary]:
     """The summaries of all shards that count, by shard."""
-    names = storage.names(PROGRESS)
-
-    def read(name: str) -> ShardSummary:
-        return summary_from_json(storage.read(f"{PROGRESS}/{name}"), f"{storage.uri}/{PROGRESS}/{name}")
-
+    names = [f"{PROGRESS}/{name}" for name in storage.names(PROGRESS)]
     with ThreadPoolExecutor(_READERS) as pool:
-        return {summary.shard: summary for summary in pool.map(read, names)}
+        return {summary.shard: summary for summary in pool.map(partial(_read_mark, storage), names)}
+
+
+def read_mark(storage: Storage, shard: int) -> ShardSummary | None:
+    """The summary of one shard, whatever happens to the others meanwhile; none where it does not count."""
+    name = _mark(shard)
+    return _read_mark(storage, name) if storage.exists(name) else None
 
 
 def write_mark(storage: Storage, summary: ShardSummary) -> None:
@@ -153,6 +156,10 @@ def is_whole(storage: Storage, meta: StoreMeta, summary: ShardSummary) -> bool:
 
 def _mark(shard: int) -> str:
     return f"{PROGRESS}/{shard:05d}.json"
+
+
+def _read_mark(storage: Storage, name: str) -> ShardSummary:
+    return summary_from_json(storage.read(name), storage.address(name))
 
 
 def _source(file: str | IO[bytes], meta: StoreMeta) -> ShardSource:
