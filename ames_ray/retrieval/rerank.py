@@ -36,7 +36,7 @@ class Reranked:
 
     Attributes:
         order: (B,) int64 positions in the given candidates, best first.
-        scores: (B,) float64 scores in that order.
+        scores: (B,) float64 scores in that order; -inf of an image without descriptors.
         logits: (B,) float32 answers of the network, in the order of the candidates.
     """
 
@@ -60,8 +60,9 @@ def rerank(
     Args:
         query: (N, D) local descriptors of the query image, strongest first; raw, or the payloads of
             `model.project`. Or the path or address of the picture.
-        candidates: B arrays (N_i, D), one an image; their lengths may differ, also be 0. Or one (B, N, D). Or
-            B paths or addresses of pictures; one that cannot be read is warned of, and comes last.
+        candidates: B arrays (N_i, D), one an image; their lengths may differ. Or one (B, N, D). Or B paths or
+            addresses of pictures; one that cannot be read is warned of. An image without descriptors comes
+            last.
         model: From `ames_ray.model.reranker.load_reranker`.
         extractor: Describes pictures: from `ames_ray.descriptors.extractor.build_extractor`, or, as a store
             was made, from `ames_ray.search.queries.build_query_extractor`. It decides how many descriptors.
@@ -88,6 +89,7 @@ def rerank(
             f"similarities have shape {known.shape} for {len(logits)} candidates", "give one a candidate"
         )
     scores = ensemble_scores(known, match_probability(logits, setting.temp), setting.lamb)
+    scores[~images.valid.any(axis=1)] = -np.inf
     # Far from 0 the sigmoid is flat, so logits decide between equal scores; then the given order does.
     order = np.lexsort((-logits, -scores)) if similarities is None else np.argsort(-scores, kind="stable")
     return Reranked(order.astype(np.int64), scores[order], logits)

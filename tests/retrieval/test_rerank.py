@@ -54,6 +54,10 @@ def test_a_hit_without_descriptors_is_last_and_no_hits_are_no_hits() -> None:
     found = rerank(QUERY, [np.empty((0, 16), np.float32), *HITS], small_reranker())
     assert found.order[-1] == 0
     assert found.logits[0] == np.float32(LOWEST_LOGIT)
+    likely = [1.0, *[0.1] * 5]
+    found = rerank(QUERY, [HITS[0][:0], *HITS], small_reranker(), similarities=likely, lamb=0.9)
+    assert (found.order[-1], found.scores[-1]) == (0, -np.inf)
+    assert np.isfinite(found.scores[:-1]).all()
     nothing = rerank(QUERY, [], small_reranker())
     assert nothing.order.tolist() == []
 
@@ -99,7 +103,10 @@ def test_pictures_are_scored_as_their_descriptors_are(
     np.testing.assert_array_equal(mixed.order, found.order)
 
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    found = rerank(photos[0], [tmp_path / "broken.jpg", *photos[1:]], model, extractor=extractor)
+    some = [tmp_path / "broken.jpg", *photos[1:]]
+    assert rerank(photos[0], some, model, extractor=extractor).order[-1] == 0
+    likely = [1.0, 0.1, 0.1, 0.1]
+    found = rerank(photos[0], some, model, extractor=extractor, similarities=likely, lamb=1)
     assert found.order[-1] == 0
     assert "broken.jpg cannot be used, it comes last: not_an_image" in caplog.text
     with pytest.raises(DatasetError, match=r"the query .*gone\.jpg cannot be used: missing"):
