@@ -24,7 +24,7 @@ class BoardState:
         progress: Sum over all workers.
         workers: Description of each worker that has started, by its name.
         in_hand: Rows that each open shard is working on.
-        quiet: Seconds since a row was last finished, or a worker became ready.
+        quiet: Seconds since rows were last finished, or a worker became ready.
         error: What stopped a worker, or none.
     """
 
@@ -55,7 +55,7 @@ class Board:
     def post(self, shard: int, rows: Sequence[int], step: Progress) -> None:
         """A worker took up `rows` of a shard (none: the shard is done) and finished a step."""
         self.progress += step
-        if step.rows or not rows:
+        if step != Progress() or not rows:
             self.last = time.monotonic()
         if rows:
             self.in_hand[shard] = tuple(rows)

@@ -12,7 +12,7 @@ class Progress:
     """Counts and seconds, of one step or summed over many.
 
     Attributes:
-        rows: Rows finished, failed ones included.
+        rows: Rows computed, failed ones included; rows that are kept are not.
         failed: Rows that failed.
         waiting: Seconds that the network waited for decoded images.
         computing: Seconds in the network.

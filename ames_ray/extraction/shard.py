@@ -125,8 +125,8 @@ class ShardExtractor:
                 diary.touch(())
                 features = [next(kept) if row in keep else done[row] for row in rows]
                 writer.write(features)
-                failed = sum(not item.ok for item in features)
-                step = Progress(len(rows), failed, waited, computed, _lap(mark)[0])
+                failed = sum(not item.ok for item in done.values())
+                step = Progress(len(done), failed, waited, computed, _lap(mark)[0])
                 self._report(task.shard, rows, step)
             mark = time.perf_counter()
             summary = writer.publish()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ames_ray.distributed.board import Board
+from ames_ray.extraction.progress import Progress
 
 
 def test_a_worker_that_starts_ends_the_silence() -> None:
@@ -15,3 +16,12 @@ def test_a_worker_that_starts_ends_the_silence() -> None:
     board.enter("worker", "worker: cpu", actor)
     assert board.state().quiet < 100
     assert board.members() == [actor]
+
+
+def test_rows_that_are_kept_are_no_silence_but_taking_rows_up_is() -> None:
+    board = Board()
+    board.last -= 1000
+    board.post(0, [0, 1], Progress())
+    assert board.state().quiet >= 1000
+    board.post(0, [0, 1], Progress(writing=0.5))
+    assert board.state().quiet < 100

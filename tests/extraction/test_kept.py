@@ -61,6 +61,13 @@ def retry(tmp_path: Path) -> Retry:
     return Retry(tmp_path)
 
 
+def test_progress_counts_what_is_computed(retry: Retry) -> None:
+    for task in retry.tasks:
+        retry(task)
+    total = sum(retry.steps, Progress())
+    assert (total.rows, total.failed) == (2, 0)
+
+
 def test_the_marks_of_other_shards_do_not_matter(retry: Retry, tmp_path: Path) -> None:
     first, second = retry.tasks
     mark = tmp_path / "store" / "progress" / "00001.json"
