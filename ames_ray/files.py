@@ -208,15 +208,6 @@ class Storage:
             with _remote(self.uri), ThreadPoolExecutor(1) as uploading:
                 uploading.submit(_put, self.filesystem, temporary, self.path(name)).result()
 
-    def sweep(self) -> list[str]:
-        """Delete temporary files that killed runs left here or below; returns their names."""
-        if self.filesystem is not None or not Path(self.root).is_dir():
-            return []
-        orphans = [p for p in Path(self.root).rglob(f"*{TEMPORARY}*") if p.is_file()]
-        for orphan in orphans:
-            orphan.unlink(missing_ok=True)
-        return sorted(p.name for p in orphans)
-
     def free_bytes(self) -> int | None:
         """Free space where this folder is or will be; none if remote."""
         if self.filesystem is not None:

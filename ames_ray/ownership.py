@@ -51,11 +51,27 @@ def own_local(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
         handle.truncate(0)
         handle.write(to_json(claim))
         handle.flush()
-        _sweep(Path(storage.root))
+        sweep(storage)
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def is_attempt(name: str) -> bool:
+    """Whether a file's name is one of the temporary ones of `Storage.publishing`."""
+    return _ATTEMPT.search(name) is not None
+
+
+def sweep(storage: Storage) -> None:
+    """Delete what killed runs left in a folder, and in folders in it that no other run holds; nothing if remote.
+
+    Only the one who holds the folder may do so.
+    """
+    if storage.filesystem is None:
+        folder = Path(storage.root)
+        inside = (path for path in folder.glob(f"*/*{TEMPORARY}*") if not (path.parent / OWNER).exists())
+        _remove(chain(folder.glob(f"*{TEMPORARY}*"), inside))
 
 
 def sweep_attempts(storage: Storage, name: str) -> None:
@@ -95,15 +111,9 @@ def own_remote(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
             storage.delete(OWNER)
 
 
-def _sweep(folder: Path) -> None:
-    """Delete what killed runs left in a folder, and in folders in it that no other run holds."""
-    inside = (path for path in folder.glob(f"*/*{TEMPORARY}*") if not (path.parent / OWNER).exists())
-    _remove(chain(folder.glob(f"*{TEMPORARY}*"), inside))
-
-
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
-        if _ATTEMPT.search(path.name) and path.is_file():
+        if is_attempt(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 

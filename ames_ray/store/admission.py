@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ames_ray.errors import StoreError
-from ames_ray.files import OWNER, TEMPORARY, Storage
+from ames_ray.files import OWNER, Storage
+from ames_ray.ownership import is_attempt
 from ames_ray.store.meta import META, StoreMeta
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def require_empty(storage: Storage) -> None:
         raise StoreError(f"{storage.uri} is a file", "choose another output=")
     root, remote = storage.root, storage.filesystem
     found = _local_entries(Path(root)) if remote is None else _remote_entries(remote, root)
-    if odd := sorted(name for name in found if name != OWNER and TEMPORARY not in name):
+    if odd := sorted(name for name in found if not name.startswith(OWNER) and not is_attempt(name)):
         raise StoreError(
             f"{storage.uri} is not empty and is no store, it has no {META}; it holds {', '.join(odd[:5])}",
             "choose another output=",

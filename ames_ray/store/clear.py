@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ames_ray.ownership import sweep
 from ames_ray.store.admission import require_empty
 from ames_ray.store.meta import FAILED, JOB, MANIFEST, META, PACK, SOURCES
 from ames_ray.store.removed import REMOVED
@@ -28,7 +29,7 @@ def clear(storage: Storage) -> None:
     if not storage.exists(META):
         require_empty(storage)
         return
-    storage.sweep()
+    sweep(storage)
     # What makes the folder a store goes last, so that a kill on the way leaves one that can be cleared again.
     unfinish(storage)
     for folder in (PROGRESS, "shards", "attempts"):

@@ -16,6 +16,7 @@ from ames_ray.datasets.manifest import Manifest
 from ames_ray.datasets.paths import relative
 from ames_ray.errors import AmesError, StoreError
 from ames_ray.files import Storage, sha256_file, to_json
+from ames_ray.ownership import sweep
 from ames_ray.store.admission import require_empty, require_same
 from ames_ray.store.codec import named
 from ames_ray.store.failed import write_failed
@@ -80,13 +81,11 @@ class StoreWriter:
             old = StoreMeta.from_json(storage.read(META), f"{storage.uri}/{META}")
             continues = old.rows < meta.rows and manifest.digest_of_first(old.rows) == old.manifest_digest
             require_same(old, meta, continues, storage.uri)
-            storage.sweep()
             if old.rows != meta.rows:
                 unfinish(storage)
                 publish(storage, META, meta.to_json())
         else:
             require_empty(storage)
-            storage.sweep()
             publish(storage, META, meta.to_json())
         if not _holds_list(storage, manifest):
             manifest.write(storage, MANIFEST)
@@ -146,7 +145,7 @@ class StoreWriter:
                 "the same command goes on with them",
             )
         # Workers that were killed in this run left halves behind.
-        self._storage.sweep()
+        sweep(self._storage)
         summaries = [marks[shard] for shard in range(self._meta.shards)]
         with publishing(self._storage, FAILED) as path:
             write_failed(path, self._storage, self._meta, summaries)

@@ -55,7 +55,7 @@ def test_only_missing_shards_are_made_again(tmp_path: Path) -> None:
     whole = shard_hashes(tmp_path / "store")
     (tmp_path / "store" / "progress" / "00001.json").unlink()
     (tmp_path / "store" / "card.json").unlink()
-    (tmp_path / "store" / "shards" / "00002.parquet.tmp-1-abc").write_bytes(b"half")
+    (tmp_path / "store" / "shards" / "00002.parquet.tmp-1-0123abcd").write_bytes(b"half")
     watcher = Quiet()
     report = extract(tmp_path / "photos", tmp_path / "store", watcher=watcher)
     assert report.computed == 5

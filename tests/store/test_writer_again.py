@@ -76,17 +76,38 @@ def test_a_folder_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos" / "cat.jpg").touch()
     (tmp_path / "notes.txt.tmp-1-ab").write_text("mine")
     manifest = make_manifest(3)
-    with pytest.raises(StoreError, match=r"not empty and is no store, it has no meta\.json; it holds photos"):
+    said = r"not empty and is no store, it has no meta\.json; it holds notes\.txt\.tmp-1-ab, photos"
+    with pytest.raises(StoreError, match=said):
         StoreWriter.open(Storage.at(tmp_path), make_meta(manifest), manifest)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt.tmp-1-ab", "photos"]
     with pytest.raises(StoreError, match="is a file"):
         StoreWriter.open(Storage.at(tmp_path / "notes.txt.tmp-1-ab"), make_meta(manifest), manifest)
 
 
+def test_a_users_own_temporary_files_stay(tmp_path: Path) -> None:
+    make_store(tmp_path, 7)
+    mine = ("draft.tmp-2024.txt", "shards/x.tmp-old", "notes/2024/thesis.tex.tmp-12-0123abcd")
+    for name in mine:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    make_store(tmp_path, 9)
+    clear(Storage.at(tmp_path))
+    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()} == set(mine)
+    manifest = make_manifest(3)
+    with pytest.raises(StoreError, match=r"it holds draft\.tmp-2024\.txt, notes, shards"):
+        StoreWriter.open(Storage.at(tmp_path), make_meta(manifest), manifest)
+
+
+def test_what_a_killed_run_left_does_not_keep_a_new_store_out(tmp_path: Path) -> None:
+    (tmp_path / "meta.json.tmp-7-89abcdef").touch()
+    make_store(tmp_path, 3)
+    assert not list(tmp_path.rglob("*.tmp-*"))
+
+
 def test_clearing_a_store_leaves_only_what_is_not_its_own(tmp_path: Path) -> None:
     store = make_store(tmp_path, 23, format="hdf5")
     store.make_pack()
-    for name in ("job.json", "sources.json", "attempts/00001.json", "shards/00009.hdf5.tmp-1-ab"):
+    for name in ("job.json", "sources.json", "attempts/00001.json", "shards/00009.hdf5.tmp-1-0123abcd"):
         store.storage.publish(name, b"{}")
     shards = sum(path.stat().st_size for path in (tmp_path / "shards").iterdir())
     # Files in the making are swept as well, and counted by nobody.
@@ -121,7 +142,7 @@ def test_what_killed_runs_left_is_swept_and_made_again(tmp_path: Path) -> None:
     (tmp_path / "progress" / "00001.json").unlink()
     shard = tmp_path / "shards" / "00003.parquet"
     shard.write_bytes(shard.read_bytes()[:-10])
-    (tmp_path / "shards" / "00002.parquet.tmp-9-abc").write_bytes(b"half")
+    (tmp_path / "shards" / "00002.parquet.tmp-9-0123abcd").write_bytes(b"half")
     (tmp_path / "manifest.parquet").write_bytes(b"PAR1")
     manifest = make_manifest(23)
     writer = StoreWriter.open(Storage.at(tmp_path), make_meta(manifest), manifest)
