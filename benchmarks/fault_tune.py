@@ -65,7 +65,7 @@ def _words(inputs: Path, output: Path) -> list[str]:
 
 def _trials(output: Path) -> list[dict[str, str]]:
     with (output / "tuning" / "sweep" / "trials.csv").open() as lines:
-        # A trial that was cut off has no figure; its point was tried again.
+        # Without a figure is a point whose worker died more often than a search bears: it counts as lost.
         return [trial for trial in csv.DictReader(lines) if trial[_FIGURE]]
 
 

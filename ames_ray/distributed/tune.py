@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Answer = dict[str, float | str]
 _NUMBER = "number"
+_DEATHS = 2
+"""Deaths of its worker that a batch survives; what it has answered by then is not told again."""
 
 
 def search(
@@ -67,6 +69,7 @@ def search(
             math.ceil(missing / points_per_trial),
             folder=folder,
             workers=workers,
+            max_failures=_DEATHS,
         )
     report(len(opened.answered()), trials)
     return results

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -155,6 +157,26 @@ def test_known_points_are_answered_without_work(tmp_path: Path) -> None:
     assert counts["answered"] == 30
     assert counts["known"] >= 30 - len(asked) > 0
     assert all(trial.state.name == "COMPLETE" for trial in study.study.trials)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_worker_that_dies_once_costs_no_point(tmp_path: Path) -> None:
+    named: list[Point] = [{"lamb": lamb, "temp": 1, "num_rerank": 10} for lamb in (0.1, 0.2, 0.3)]
+
+    def dies_once(point: Mapping[str, Value]) -> dict[str, float]:
+        died = tmp_path / "died"
+        if point["lamb"] == 0.2 and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"medium_mAP": float(point["lamb"])}
+
+    study = open_study(tmp_path / "study.journal", "t", SPACE, {}, directions=["maximize"], points=named)
+    search(study, dies_once, ["medium_mAP"], 3, folder=str(tmp_path / "ray"), points_per_trial=3)
+    assert (tmp_path / "died").exists()
+    trials = loaded(tmp_path).trials
+    assert [(trial.state.name, trial.value) for trial in trials] == [
+        ("COMPLETE", point["lamb"]) for point in named
+    ]
 
 
 def test_points_whose_worker_died_are_marked(tmp_path: Path) -> None:
