@@ -10,7 +10,8 @@ import numpy as np
 
 from ames_ray.errors import DatasetError, ImageError
 from ames_ray.images.read import decode, read_bytes
-from ames_ray.model.projection import check_raw
+from ames_ray.retrieval.fit import check_descriptors
+from ames_ray.store.codec import as_stored
 from ames_ray.types import ImageFeatures, ImageRecord
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Describer:
     """Describes pictures for a model.
 
     Args:
-        extractor: Makes descriptors of pictures, or none where only arrays come.
+        extractor: Makes descriptors of pictures, raw ones or payloads; or none where only arrays come.
         model: What compares them.
 
     Raises:
@@ -39,7 +40,7 @@ class Describer:
         if extractor is not None:
             settings = extractor.spec.settings
             what = f"the extractor with backbone={settings.get('backbone')}"
-            check_raw(settings, extractor.spec.dim, model.spec, what)
+            check_descriptors(settings, extractor.spec.dim, model.spec, what)
 
     def __call__(self, image: AnyArray | str | Path, *, is_query: bool = False) -> AnyArray:
         """(N, D) descriptors; an array as it is; none of a picture that cannot be used.
@@ -59,12 +60,15 @@ class Describer:
                 "pass extractor=build_extractor(…), or arrays of local descriptors",
             )
         features = _features(ImageRecord(0, str(image), str(image)), self._extractor)
+        spec = self._extractor.spec
         if features.local is not None:
-            return features.local.descriptors
-        if is_query:
+            found = features.local.descriptors
+        elif is_query:
             raise DatasetError(f"the query {image} cannot be used: {features.reason}")
-        logger.warning("%s cannot be used, it comes last: %s", image, features.reason)
-        return np.empty((0, self._extractor.spec.dim), np.float32)
+        else:
+            logger.warning("%s cannot be used, it comes last: %s", image, features.reason)
+            found = np.empty((0, spec.dim), np.float32)
+        return as_stored(found, spec.codec) if spec.codec else found
 
 
 def _features(record: ImageRecord, extractor: Extractor) -> ImageFeatures:

@@ -14,7 +14,7 @@ from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import BLOCK_ROWS, nearest
 from ames_ray.search.places import find_places
 from ames_ray.search.results import Agreement, Hit, SearchResult
-from ames_ray.store.codec import pack_signs, payload_kinds
+from ames_ray.store.codec import as_stored
 from ames_ray.types import FeatureBatch
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ames_ray.search.match import Matches
     from ames_ray.search.places import Places
     from ames_ray.store.reader import Store
-    from ames_ray.types import AnyArray, FloatArray, ImageFeatures, IntArray
+    from ames_ray.types import FloatArray, ImageFeatures, IntArray
 
 _READ_ROWS = 200
 """Images that are read and compared at once."""
@@ -136,9 +136,7 @@ class Searcher:
         """The query as a store would give it back: rounded alike, so that both ways give equal scores."""
         if query.local is None:
             raise ValueError("a failed query has no descriptors")
-        found: AnyArray = query.local.top(count).descriptors
-        dtype, _ = payload_kinds(self._store.meta)["descriptors"]
-        found = pack_signs(found) if self._store.meta.codec == "binary" else found.astype(dtype)
+        found = as_stored(query.local.top(count).descriptors, self._store.meta.codec)
         return FeatureBatch(np.zeros(1, np.int64), found[None], np.ones((1, len(found)), np.bool_))
 
     def _scores(

@@ -112,6 +112,11 @@ def decode(block: Block, records: Sequence[ImageRecord], meta: StoreMeta) -> Ite
         )
 
 
+def as_stored(descriptors: FloatArray, codec: str) -> AnyArray:
+    """(N, D) descriptors as a store of that codec gives them back: rounded, or (N, D / 8) packed signs."""
+    return pack_signs(descriptors) if codec == "binary" else descriptors.astype(_DESCRIPTOR[codec])
+
+
 def pack_signs(values: AnyArray) -> AnyArray:
     """Signs of (…, D) numbers as bits (…, D / 8) uint8, 1 = positive."""
     return np.packbits(values > 0, axis=-1)

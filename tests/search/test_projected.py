@@ -13,9 +13,13 @@ from ames_ray.config.compose import compose
 from ames_ray.config.extract import ExtractConfig
 from ames_ray.config.options import dataset_options, make_extractor
 from ames_ray.datasets.registry import build_manifest
+from ames_ray.errors import StoreError
 from ames_ray.evaluation.score_files import load_pair_scores, load_shortlist
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.model.options import AmesOptions
+from ames_ray.model.reranker import load_reranker
+from ames_ray.retrieval.rerank import rerank
+from ames_ray.search.queries import build_query_extractor
 from ames_ray.store.reader import Store
 from tests.extract_here import fill_store
 from tests.model.networks import random_model
@@ -60,6 +64,30 @@ def test_a_projected_store_is_searched_with_its_model(binary: bool, raw: Path, t
         got = [hits[rows[place]]["score"] for place in shared]
         np.testing.assert_allclose(np.array(got, np.float64), wanted[shared], rtol=1e-6)
     assert b"<svg" in (tmp_path / "page" / "index.html").read_bytes()
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["float16", "bits"])
+def test_pictures_are_reranked_with_the_extractor_of_a_projected_store(
+    binary: bool, raw: Path, tmp_path: Path
+) -> None:
+    weights, folder = tmp_path / "model.pt", tmp_path / "projected"
+    save_ames(random_model(AmesOptions(128, binary=binary, dim=8, blocks=2, feedforward=16), 0), weights)
+    assert main(["store", "project", f"model={weights}", f"in={raw}", f"out={folder}"]) == 0
+    store, model = Store.open(str(folder)), load_reranker("ames", str(weights))
+    extractor = build_query_extractor(store, "cpu", reranker=model)
+    query, *hits = [Path(store.manifest.root) / record.image_id for record in store.manifest]
+    held = store.read(range(len(hits) + 1))
+    arrays = [held.descriptors[row][held.valid[row]] for row in range(len(hits) + 1)]
+    found = rerank(query, hits, model, extractor=extractor)
+    np.testing.assert_array_equal(found.logits, rerank(arrays[0], arrays[1:], model).logits)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    assert rerank(query, [tmp_path / "broken.jpg", hits[0]], model, extractor=extractor).order.tolist() == [
+        1,
+        0,
+    ]
+    save_ames(random_model(AmesOptions(128, binary=binary, dim=8, blocks=2, feedforward=16), 1), weights)
+    with pytest.raises(StoreError, match="was projected by a model with the projection"):
+        rerank(query, hits, load_reranker("ames", str(weights)), extractor=extractor)
 
 
 def test_it_is_refused_without_the_model_that_made_it(
