@@ -38,8 +38,8 @@ _OPEN_CHOICES = {
     "recipe": {r".+\.ya?ml": "published"},
 }
 
-_PLAIN_ITEM = re.compile(r"(^|[\[,])\s*([\w.+-]+)\s*(?=[,\]]|$)")
-"""An item of a list that Hydra might take for a number or a truth value: to it `2024_01` is 202401."""
+_ITEM = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")(?=\s*(?:,|$))|([^,\s][^,]*?)(?=\s*(?:,|$))""")
+"""An item of a list: in quotes, or as it is, up to the next comma."""
 
 
 def config_folder() -> Path:
@@ -150,14 +150,24 @@ def _for_hydra(job: type[JobConfig], key: str, value: str) -> str:
 
 
 def _quoted(options: list[Any], value: str) -> str:
-    """Text, or the names of a list of names, in Hydra's quotes; anything else as it is."""
+    """Text, or the names of a list of names, in Hydra's quotes; anything else as it is.
+
+    Names are quoted as well where they look like numbers: to Hydra `2024_01` is 202401.
+    """
     if str in options:
-        # In Hydra's quotes a backslash escapes only in front of a quote.
-        value = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'").replace("${", "\\${")
-        return f"'{value}'"
+        return _in_quotes(value)
     items = [typing.get_args(option) for option in options if typing.get_origin(option) is list]
-    names = any(str in _options(item) for (item,) in items)
-    return _PLAIN_ITEM.sub(r"\1'\2'", value) if names else value
+    if not any(str in _options(item) for (item,) in items):
+        return value
+    if value.startswith("[") and value.endswith("]"):
+        return f"[{_ITEM.sub(lambda item: item[1] or _in_quotes(item[2]), value[1:-1])}]"
+    return _in_quotes(value)
+
+
+def _in_quotes(value: str) -> str:
+    # In Hydra's quotes a backslash escapes only in front of a quote.
+    value = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'").replace("${", "\\${")
+    return f"'{value}'"
 
 
 def _options(annotation: Any) -> list[Any]:

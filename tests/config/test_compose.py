@@ -11,6 +11,7 @@ from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose, config_folder, group_choices
 from ames_ray.config.extract import CheckConfig, ExtractConfig
 from ames_ray.config.report import CompareConfig
+from ames_ray.config.retrieval import NeighborsConfig
 from ames_ray.config.store import ExportConfig, ImportConfig, InfoConfig
 from ames_ray.config.tune import TuneConfig
 from ames_ray.errors import ConfigError
@@ -98,6 +99,8 @@ def test_lists_and_mappings_in_the_authors_users_grammar() -> None:
         ("[2024_01,1e3,-1,true]", ["2024_01", "1e3", "-1", "true"]),
         ("[dinov2_ames,0.7]", ["dinov2_ames", "0.7"]),
         ("my 2 networks", ["my 2 networks"]),
+        ("jürgen/x (1)", ["jürgen/x (1)"]),
+        ("[jürgen/x (1),'a, b',\"it's\"]", ["jürgen/x (1)", "a, b", "it's"]),
     ],
 )
 def test_a_number_in_a_list_of_names_is_a_name(word: str, names: list[str]) -> None:
@@ -120,8 +123,12 @@ text = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_s
 @settings(max_examples=40, deadline=None)
 @given(text)
 def test_any_path_survives_the_grammar(name: str) -> None:
-    config = compose(ExportConfig, ["store", f"output=/x/{name}"])
-    assert config.output == str(Path(f"/x/{name}"))
+    path = str(Path(f"/x/{name}"))
+    assert compose(ExportConfig, ["store", f"output=/x/{name}"]).output == path
+    words = ["query=/q", "output=/nn.parquet"]
+    assert compose(NeighborsConfig, [*words, f"gallery=/x/{name}"]).gallery == [path]
+    if "," not in name:
+        assert compose(NeighborsConfig, [*words, f"gallery=[/g, /x/{name}]"]).gallery == ["/g", path]
 
 
 def test_every_group_file_is_valid_yaml_and_holds_known_settings() -> None:
