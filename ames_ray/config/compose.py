@@ -38,6 +38,9 @@ _OPEN_CHOICES = {
     "recipe": {r".+\.ya?ml": "published"},
 }
 
+_HAS_NAME = re.compile(r"-|[\w.@+~]+=")
+"""How a word begins that is no path or address: those may hold `=`, behind a `/`, a `:` or a `?`."""
+
 _ITEM = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")(?=\s*(?:,|$))|([^,\s][^,]*?)(?=\s*(?:,|$))""")
 """An item of a list: in quotes, or as it is, up to the next comma."""
 
@@ -74,9 +77,9 @@ def compose(job: type[Job], overrides: Sequence[str]) -> Job:
 
 
 def _named(job: type[JobConfig], overrides: Sequence[str]) -> list[str]:
-    """The words, those without `=` with the name of the setting whose turn it is."""
+    """The words, those without a name with that of the setting whose turn it is."""
     names = iter(job.positional)
-    return [text if "=" in text else "=".join([*islice(names, 1), text]) for text in overrides]
+    return [text if _HAS_NAME.match(text) else "=".join([*islice(names, 1), text]) for text in overrides]
 
 
 def _with_preset(words: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from ames_ray.config.compose import compose, config_folder, group_choices
 from ames_ray.config.extract import CheckConfig, ExtractConfig
 from ames_ray.config.report import CompareConfig
 from ames_ray.config.retrieval import NeighborsConfig
+from ames_ray.config.search import SearchConfig
 from ames_ray.config.store import ExportConfig, ImportConfig, InfoConfig
 from ames_ray.config.tune import TuneConfig
 from ames_ray.errors import ConfigError
@@ -150,6 +151,21 @@ def test_every_verb_has_examples_that_compose() -> None:
             )
             assert " ".join(words[: len(name.split())]) == name
             compose(job, words[len(name.split()) :])
+
+
+def test_an_address_with_options_is_one_value() -> None:
+    address = "s3://bucket/store?endpoint_override=host:9000&scheme=http"
+    assert compose(InfoConfig, [address]).store == address
+    assert compose(NeighborsConfig, ["query=q", f"gallery={address}", "output=nn.parquet"]).gallery == [
+        address
+    ]
+    assert compose(InfoConfig, ["stores/a=b"]).store == str(Path("stores/a=b").absolute())
+
+
+def test_an_option_of_another_style_is_no_path() -> None:
+    with pytest.raises(ConfigError, match="'--store' is not of the form key=value") as caught:
+        compose(SearchConfig, ["--store", "store/", "me.jpg", "output=page/"])
+    assert caught.value.hint == "write store=…"
 
 
 def test_words_without_a_name_go_to_the_settings_in_turn() -> None:
