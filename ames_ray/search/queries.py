@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ames_ray.backbones.registry import HUGGING_FACE
 from ames_ray.datasets.paths import is_picture
 from ames_ray.datasets.registry import DatasetOptions, build_manifest
-from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor
+from ames_ray.descriptors.extractor import NO_DETECTOR, ExtractorOptions, build_extractor
 from ames_ray.errors import ConfigError, StoreError
 from ames_ray.extraction.projecting import ProjectingExtractor
 from ames_ray.extraction.shard import ReadOptions, prepare
@@ -19,6 +20,8 @@ from ames_ray.store.meta import JOB
 from ames_ray.types import ImageFeatures, ImageRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ames_ray.descriptors.extractor import Extractor
     from ames_ray.model.reranker import Reranker
     from ames_ray.store.reader import Store
@@ -79,10 +82,11 @@ def build_query_extractor(
             f"{store.storage.uri} does not say how it was made: no photo can be described alike",
             "imported stores are searched with `ames-ray neighbors` and a store of queries",
         )
+    found = weights or made.get("weights")
     options = ExtractorOptions(
-        backbone=made.get("backbone", settings["backbone"]),
-        weights=weights or made.get("weights"),
-        detector=detector or made.get("detector"),
+        backbone=_backbone(store, made, found),
+        weights=found,
+        detector=detector or made.get("detector") or _no_detector(settings),
         topk=store.meta.topk,
         imsize=settings["imsize"],
         min_side=settings.get("min_side", 1),
@@ -109,6 +113,25 @@ def describe(record: ImageRecord, extractor: Extractor, reading: ReadOptions) ->
     """Features of one photo; of one that cannot be used, the reason."""
     ready = prepare(record, extractor, reading)
     return ready if isinstance(ready, ImageFeatures) else extractor.extract([ready])[0]
+
+
+def _backbone(store: Store, made: Mapping[str, Any], weights: str | None) -> str:
+    name: str = made.get("backbone", store.meta.settings["backbone"])
+    if not name.startswith(HUGGING_FACE):
+        return name
+    if weights is not None:
+        return HUGGING_FACE.removesuffix(":")
+    if "backbone" not in made:
+        # What stands behind the prefix here is the model's type.
+        raise StoreError(
+            f"{store.storage.uri} does not say which {name} made it",
+            "pass weights=<Hugging Face id or folder>",
+        )
+    return name
+
+
+def _no_detector(settings: Mapping[str, Any]) -> str | None:
+    return NO_DETECTOR if settings.get("detector") == NO_DETECTOR else None
 
 
 def _job(store: Store) -> dict[str, Any]:

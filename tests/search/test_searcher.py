@@ -144,11 +144,14 @@ def test_a_query_is_never_described_in_another_way(store: Store, tmp_path: Path)
     imported = Store(store.storage, replace(store.meta, settings={"source": "hdf5"}), {})
     with pytest.raises(StoreError, match="does not say how it was made"):
         build_query_extractor(imported, "cpu")
-    dinov2 = Store(
-        store.storage, replace(store.meta, settings={**store.meta.settings, "backbone": "dinov2"}), {}
-    )
-    with pytest.raises(WeightsError, match="detector"):
-        build_query_extractor(dinov2, "cpu")
+    with_detector = {**store.meta.settings, "backbone": "dinov2", "detector": "0" * 64}
+    with pytest.raises(WeightsError, match="published with a detector, and none was named"):
+        build_query_extractor(Store(store.storage, replace(store.meta, settings=with_detector), {}), "cpu")
+    without = {**with_detector, "detector": "none"}
+    with pytest.raises(WeightsError, match=r"weights of dinov2_vitb14_reg: .*gone\.pth does not exist"):
+        build_query_extractor(
+            Store(store.storage, replace(store.meta, settings=without), {}), "cpu", str(tmp_path / "gone.pth")
+        )
 
 
 def test_what_cannot_be_compared_is_said_before_anything_is_read(store: Store) -> None:
