@@ -16,8 +16,11 @@ from ames_ray.errors import FailedRowsError
 from ames_ray.files import Storage
 from ames_ray.images.reasons import EXPLANATIONS
 from ames_ray.report.page import PageText, search_page
+from ames_ray.retrieval.benchmark import Benchmark
+from ames_ray.retrieval.gallery import Gallery
 from ames_ray.search.queries import find_queries
 from ames_ray.search.results import printable
+from ames_ray.search.truth import judged
 from ames_ray.store.reader import Store
 
 if TYPE_CHECKING:
@@ -35,8 +38,11 @@ def search(config: SearchConfig) -> None:
     """Search with one photo or a folder of them; exit code 3 where a photo could not be used."""
     store = Store.open(config.store)
     photos = find_queries(config.query, config.bbox)
+    benchmark = _benchmark(config, store)
     found = open_search(config, store, local_device(config.device))
-    results, comparison = _judged(config, found(photos)), found.searcher.comparison
+    results, comparison = found(photos), found.searcher.comparison
+    if benchmark is not None:
+        results = judged(results, benchmark)
     text = _text(config, store, comparison)
     output = Storage.at(config.output)
     lines = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for r in results for line in r.lines())
@@ -47,13 +53,12 @@ def search(config: SearchConfig) -> None:
     _refuse_failed(results)
 
 
-def _judged(config: SearchConfig, results: list[SearchResult]) -> list[SearchResult]:
+def _benchmark(config: SearchConfig, store: Store) -> Benchmark | None:
     if config.ground_truth is None:
-        return results
-    from ames_ray.retrieval.benchmark import Benchmark
-    from ames_ray.search.truth import judged
-
-    return judged(results, Benchmark.read(config.ground_truth))
+        return None
+    benchmark = Benchmark.read(config.ground_truth)
+    benchmark.check_gallery(Gallery((store,)))
+    return benchmark
 
 
 def _text(config: SearchConfig, store: Store, comparison: Comparison) -> PageText:

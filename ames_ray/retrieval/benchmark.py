@@ -102,6 +102,14 @@ class Benchmark:
         self.protocol.check_queries(min(len(query), self._most), query.uri)
         if self.queries is not None:
             _compare(self.queries, query.records(), query.uri, self.uri)
+        self.check_gallery(gallery)
+
+    def check_gallery(self, gallery: Gallery) -> None:
+        """Refuse stores of other gallery images than the ground truth's.
+
+        Raises:
+            DatasetError: A name or a number of images differs.
+        """
         if self.gallery is not None:
             _compare(self.gallery, gallery.records(), gallery.uri, self.uri)
         if self.last >= len(gallery):
@@ -111,10 +119,16 @@ class Benchmark:
             )
 
 
+def image_stem(name: str) -> str:
+    """An image's name without its folder and ending."""
+    base = posixpath.basename(name)
+    return posixpath.splitext(base)[0] if is_picture(base) else base
+
+
 def _compare(names: tuple[str, ...], records: Iterable[ImageRecord], uri: str, truth: str) -> None:
     for row, (name, record) in enumerate(zip_longest(names, _first(records, len(names)))):
         found = "nothing" if record is None else record.image_id
-        if record is None or _stem(found) != _stem(name):
+        if record is None or image_stem(found) != image_stem(name):
             raise DatasetError(
                 f"row {row} of {uri} is {found}, row {row} of {truth} is {name}",
                 "store and ground truth must be of the same image list, in the same order",
@@ -124,12 +138,6 @@ def _compare(names: tuple[str, ...], records: Iterable[ImageRecord], uri: str, t
 def _first(records: Iterable[ImageRecord], count: int) -> Iterable[ImageRecord]:
     for _, record in zip(range(count), records, strict=False):
         yield record
-
-
-def _stem(name: str) -> str:
-    """An image's name without its folder and ending."""
-    base = posixpath.basename(name)
-    return posixpath.splitext(base)[0] if is_picture(base) else base
 
 
 def _content(uri: str) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ames_ray.errors import DatasetError
+from ames_ray.retrieval.benchmark import image_stem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +31,12 @@ def judged(results: Sequence[SearchResult], benchmark: Benchmark) -> list[Search
             f"{benchmark.uri} does not name its queries, so photos cannot be found in it",
             "it needs the list qimlist beside gnd",
         )
-    number = {_stem(name): position for position, name in enumerate(benchmark.queries)}
+    number = {image_stem(name): position for position, name in enumerate(benchmark.queries)}
     setups = {setup.name: setup for setup in benchmark.protocol.setups}
     setup = setups.get("medium", benchmark.protocol.setups[0])
 
     def judge(result: SearchResult) -> SearchResult:
-        position = number.get(_stem(result.query.record.image_id))
+        position = number.get(image_stem(result.query.record.image_id))
         if position is None:
             return result
         lists = setup.positives[position], setup.ignored[position]
@@ -49,7 +49,3 @@ def _verdict(hit: Hit, positives: IntArray, ignored: IntArray) -> Verdict:
     if hit.record.row in positives:
         return "positive"
     return "junk" if hit.record.row in ignored else "negative"
-
-
-def _stem(name: str) -> str:
-    return posixpath.splitext(posixpath.basename(name))[0]

@@ -79,6 +79,22 @@ def test_ground_truth_judges(folder: Path, tmp_path: Path) -> None:
     assert verdicts == {row: {1: "positive", 2: "junk"}.get(row, "negative") for row in range(len(names))}
 
 
+def test_the_ground_truth_of_another_gallery_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.name for path in (folder / "photos").iterdir())
+    words = ["search", str(folder / "me.png"), f"store={folder / 'store'}", f"output={tmp_path / 'page'}"]
+    gnd = {"qimlist": ["me"], "gnd": [{"easy": [1], "hard": [], "junk": []}]}
+    for changes, message in (
+        ({"imlist": names[::-1]}, f"is {names[0]}, row 0 of {tmp_path / 'gnd.json'} is {names[-1]}"),
+        ({"gnd": [{"easy": [50], "hard": [], "junk": []}]}, "names gallery row 50"),
+    ):
+        (tmp_path / "gnd.json").write_text(json.dumps({**gnd, **changes}))
+        assert main([*words, f"ground_truth={tmp_path / 'gnd.json'}"]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()
+
+
 def test_several_queries_are_a_line_each(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
