@@ -64,9 +64,9 @@ def is_attempt(name: str) -> bool:
 
 
 def sweep(storage: Storage) -> None:
-    """Delete what killed runs left in a folder, and in folders in it that no other run holds; nothing if remote.
+    """Delete what killed runs left in a folder, and in folders in it that no other run holds.
 
-    Only the one who holds the folder may do so.
+    Only the one who holds the folder may do so. An object store keeps nothing of a killed run.
     """
     if storage.filesystem is None:
         folder = Path(storage.root)

@@ -25,9 +25,10 @@ from ames_ray.extraction.plan import (
 )
 from ames_ray.files import Storage
 from ames_ray.store.meta import JOB, MANIFEST
-from ames_ray.store.removed import write_removed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ames_ray.config.extract import CheckConfig, PlanConfig
     from ames_ray.config.store import RetryConfig
     from ames_ray.distributed.extract import ExtractReport
@@ -147,9 +148,7 @@ def extract(config: ExtractConfig) -> None:
         return
     # A folder has no order that a new photo could not disturb: known photos keep their rows.
     found = continued(Manifest.read(storage, MANIFEST), manifest)
-    report = run(config, found.manifest)
-    write_removed(storage, found.removed)
-    show(report, removed=len(found.removed))
+    show(run(config, found.manifest, removed=found.removed), removed=len(found.removed))
 
 
 def retry(config: RetryConfig) -> None:
@@ -169,12 +168,14 @@ def retry(config: RetryConfig) -> None:
     show(run(ExtractConfig.model_validate(how), manifest, retry=True))
 
 
-def run(config: ExtractConfig, manifest: Manifest, *, retry: bool = False) -> ExtractReport:
+def run(
+    config: ExtractConfig, manifest: Manifest, *, retry: bool = False, removed: Sequence[int] | None = None
+) -> ExtractReport:
     """Run an extraction with a progress display."""
     from ames_ray.distributed import extract as distributed
 
     with Display() as display:
-        return distributed.run(config, manifest, display, retry=retry)
+        return distributed.run(config, manifest, display, retry=retry, removed=removed)
 
 
 def show(report: ExtractReport, removed: int = 0) -> None:

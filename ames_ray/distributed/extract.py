@@ -38,6 +38,7 @@ from ames_ray.extraction.plan import make_plan, require_room
 from ames_ray.files import Storage, to_json
 from ames_ray.store.clear import clear, stored_bytes
 from ames_ray.store.meta import JOB, add_counts
+from ames_ray.store.removed import write_removed
 from ames_ray.store.writer import ShardTask, StoreWriter
 
 if TYPE_CHECKING:
@@ -90,7 +91,14 @@ class ExtractReport:
     workers: tuple[str, ...]
 
 
-def run(config: ExtractConfig, manifest: Manifest, watcher: Watcher, *, retry: bool = False) -> ExtractReport:
+def run(
+    config: ExtractConfig,
+    manifest: Manifest,
+    watcher: Watcher,
+    *,
+    retry: bool = False,
+    removed: Sequence[int] | None = None,
+) -> ExtractReport:
     """Extract what is missing in the store, or with `retry` the rows that failed.
 
     Args:
@@ -98,6 +106,7 @@ def run(config: ExtractConfig, manifest: Manifest, watcher: Watcher, *, retry: b
         manifest: The image list.
         watcher: Shown the progress.
         retry: Compute failed rows again; the others are kept.
+        removed: Rows whose photos are gone, in place of those that the store names; none to leave these.
 
     Raises:
         StoreError: The output is owned by another run, or was made with other settings.
@@ -130,6 +139,8 @@ def run(config: ExtractConfig, manifest: Manifest, watcher: Watcher, *, retry: b
         require_room(make_plan(meta, storage, todo), meta, config.output)
         state, seconds = _run_tasks(config, pool, storage, meta, tasks, watcher)
         report = _report(config, writer, state, seconds, todo)
+        if removed is not None:
+            write_removed(storage, removed)
         if tasks or not storage.exists("card.json"):
             writer.finish(make_card("extract", config.model_dump(), asdict(report), meta.settings))
     if config.strict and report.failed:

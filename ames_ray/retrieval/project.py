@@ -13,7 +13,6 @@ from ames_ray.retrieval.blocks import without_caches
 from ames_ray.retrieval.crew import as_finished, threads
 from ames_ray.store.copying import filling, write_shard
 from ames_ray.store.reader import Store
-from ames_ray.store.removed import write_removed
 from ames_ray.store.shards import content_digest
 
 if TYPE_CHECKING:
@@ -116,7 +115,10 @@ def project_store(
         "rows": store.meta.rows,
         "content": content_digest(store.summaries),
     }
-    with filling(storage, meta, store.manifest, job="store project", sources=[source]) as tasks:
+    removed = store.removed.tolist()
+    with filling(
+        storage, meta, store.manifest, job="store project", sources=[source], removed=removed
+    ) as tasks:
         done = meta.rows - sum(task.stop - task.start for task in tasks)
         report(done, meta.rows)
         make = partial(ShardProjector, without_caches(store).stores[0], storage, meta, load)
@@ -125,6 +127,4 @@ def project_store(
                 for _, rows in as_finished(crew, tasks):
                     done += rows
                     report(done, meta.rows)
-        if len(store.removed):
-            write_removed(storage, store.removed.tolist())
     return Store.open(output)

@@ -10,6 +10,7 @@ from ames_ray.errors import StoreError
 from ames_ray.files import to_json
 from ames_ray.store.guard import publish
 from ames_ray.store.meta import CARD, SOURCES
+from ames_ray.store.removed import REMOVED, write_removed
 from ames_ray.store.shards import read_marks
 from ames_ray.store.writer import ShardWriter, StoreWriter
 
@@ -31,6 +32,7 @@ def fill(
     *,
     job: str,
     sources: Sequence[Mapping[str, Any]],
+    removed: Sequence[int] = (),
 ) -> None:
     """Write a whole store, or what is missing of it.
 
@@ -41,11 +43,12 @@ def fill(
         features: Rows start … stop - 1.
         job: Verb, for the card and for a second run.
         sources: What identifies the files that the rows come from.
+        removed: Rows of photos that are gone.
 
     Raises:
         StoreError: The folder holds something else, a finished store, or a copy of other files.
     """
-    with filling(storage, meta, manifest, job=job, sources=sources) as tasks:
+    with filling(storage, meta, manifest, job=job, sources=sources, removed=removed) as tasks:
         for task in tasks:
             write_shard(storage, meta, task, features(task.start, task.stop))
 
@@ -58,6 +61,7 @@ def filling(
     *,
     job: str,
     sources: Sequence[Mapping[str, Any]],
+    removed: Sequence[int] = (),
 ) -> Iterator[list[ShardTask]]:
     """The shards that are missing; after the block, in which they are written, the store is finished.
 
@@ -68,6 +72,8 @@ def filling(
         writer = StoreWriter.open(storage, meta, manifest)
         publish(storage, SOURCES, to_json(sources))
         yield writer.pending()
+        if removed or storage.exists(REMOVED):
+            write_removed(storage, removed)
         result = {"rows": meta.rows, "failed": sum(s.rows - s.ok for s in writer.summaries())}
         names = [{key: source[key] for key in ("name", "rows")} for source in sources]
         writer.finish(make_card(job, {"sources": names}, result, meta.settings))

@@ -12,7 +12,6 @@ from ames_ray.errors import StoreError
 from ames_ray.files import Storage, is_remote
 from ames_ray.store.copying import fill
 from ames_ray.store.reader import Store
-from ames_ray.store.removed import write_removed
 from ames_ray.store.shards import content_digest
 
 if TYPE_CHECKING:
@@ -50,12 +49,10 @@ def merge(stores: Sequence[Store], output: str) -> Store:
         for item, record in zip(_features(stores, start, stop), manifest.records(start, stop), strict=True):
             yield replace(item, record=record)
 
-    storage = Storage.at(output)
-    fill(storage, meta, manifest, rows, job="store merge", sources=sources)
     starts = accumulate((store.meta.rows for store in stores), initial=0)
     removed = [int(row) + at for store, at in zip(stores, starts, strict=False) for row in store.removed]
-    if removed:
-        write_removed(storage, removed)
+    storage = Storage.at(output)
+    fill(storage, meta, manifest, rows, job="store merge", sources=sources, removed=removed)
     return Store.open(output)
 
 

@@ -32,3 +32,14 @@ def test_rows_stay_and_new_photos_follow(tmp_path: Path, capsys: pytest.CaptureF
     assert read_removed(Storage.at(output)) == [1]
     assert main(words) == 0
     assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_photo_that_is_gone_is_not_found_though_others_failed(tmp_path: Path) -> None:
+    photos, output = tmp_path / "photos", str(tmp_path / "store")
+    make_photos(photos, 3)
+    (photos / "photo2.jpg").write_bytes(b"")
+    words = ["extract", f"images={photos}", f"output={output}", "backbone=blank", "workers=1", "strict=true"]
+    assert main(words) == 3
+    (photos / "photo1.jpg").unlink()
+    assert main(words) == 3
+    assert read_removed(Storage.at(output)) == [1]

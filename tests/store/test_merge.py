@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +12,22 @@ from ames_ray.errors import StoreError
 from ames_ray.store.info import describe_store
 from ames_ray.store.merge import merge
 from ames_ray.store.reader import Store
+from ames_ray.store.removed import write_removed
 from ames_ray.store.verify import verify
 from tests.store.builders import all_features, hashes, make_manifest, make_store, same
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from ames_ray.store.merge import merge
+from ames_ray.store.reader import Store
+replace = Path.replace
+def die(path, target):
+    if target.name == sys.argv[3]: os._exit(9)
+    return replace(path, target)
+Path.replace = die
+merge([Store.open(sys.argv[1])], sys.argv[2])
+"""
 
 
 @pytest.mark.parametrize("kinds", [("parquet", "parquet"), ("hdf5", "parquet"), ("parquet", "hdf5")])
@@ -46,6 +62,29 @@ def test_a_merge_equals_one_extraction(tmp_path: Path) -> None:
     one, two = hashes(tmp_path / "whole"), hashes(tmp_path / "merged")
     assert {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)} == {"card.json"}
     assert merge(halves, str(tmp_path / "longer")).meta.rows == 23
+
+
+def kill_merge(store: Path, output: Path, at: str) -> None:
+    """A merge that is killed before this file of it appears."""
+    command = [sys.executable, "-c", KILLED, str(store), str(output), at]
+    assert subprocess.run(command, check=False).returncode == 9
+
+
+def test_no_store_is_finished_before_it_names_its_removed_rows(tmp_path: Path) -> None:
+    one, both = make_store(tmp_path / "one", 7), tmp_path / "both"
+    write_removed(one.storage, [2, 4])
+    kill_merge(tmp_path / "one", both, "removed.json")
+    with pytest.raises(StoreError, match="is not finished: 2 of 2 shards"):
+        Store.open(str(both))
+    assert merge([one], str(both)).removed.tolist() == [2, 4]
+
+
+def test_a_merge_that_goes_on_asks_anew_what_is_removed(tmp_path: Path) -> None:
+    one, both = make_store(tmp_path / "one", 7), tmp_path / "both"
+    write_removed(one.storage, [2, 4])
+    kill_merge(tmp_path / "one", both, "card.json")
+    write_removed(one.storage, [])
+    assert merge([one], str(both)).removed.tolist() == []
 
 
 def test_images_of_two_folders(tmp_path: Path) -> None:
