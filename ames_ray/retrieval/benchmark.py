@@ -59,13 +59,20 @@ class Benchmark:
             UnsafeFileError: A pickle would run code.
         """
         content = _content(uri)
-        truth = GroundTruth.from_gnd(content)
+        try:
+            truth = GroundTruth.from_gnd(content)
+            queries, gallery = (_names(content, key) for key in ("qimlist", "imlist"))
+        # What is no list where one is needed, no mapping, or not to be counted.
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise DatasetError(
+                f"{uri} is no ground truth: {error}", 'it holds {"gnd": [{"easy": [3, 17], …}, …]}'
+            ) from None
         name = protocol or ("revisited" if "easy" in truth.lists else "gldv2-test")
         made = revisited(truth) if name == "revisited" else gldv2(truth, name.removeprefix("gldv2-"))
         last = max(
             (int(rows[-1]) for lists in truth.lists.values() for rows in lists if len(rows)), default=-1
         )
-        return cls(uri, made, _names(content, "qimlist"), _names(content, "imlist"), last)
+        return cls(uri, made, queries, gallery, last)
 
     @property
     def figure(self) -> str:

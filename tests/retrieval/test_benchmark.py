@@ -3,13 +3,16 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from ames_ray.errors import DatasetError, UnsafeFileError
+from ames_ray.errors import AmesError, DatasetError, UnsafeFileError
 from ames_ray.retrieval.benchmark import Benchmark
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
@@ -21,6 +24,7 @@ FILE: dict[str, Any] = {
     "qimlist": ["img50", "img51"],
     "gnd": GND,
 }
+_KEYS = ("gnd", "easy", "hard", "junk", "ok", "imlist", "qimlist")
 
 
 def written(path: Path, content: Any) -> str:
@@ -101,6 +105,21 @@ class _Evil:
         return os.mkdir, (str(self.marker),)
 
 
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.floats() | st.sampled_from(["a", "easy"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_JSON, st.sampled_from([None, "revisited", "gldv2-test", "gldv2-val"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_is_read_or_refused_in_words(tmp_path: Path, content: Any, protocol: str | None) -> None:
+    path = written(tmp_path / "any.json", content)
+    with suppress(AmesError):
+        assert Benchmark.read(path, protocol).protocol.queries > 0
+
+
 def test_bad_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"nowhere\.pkl does not exist"):
         Benchmark.read(str(tmp_path / "nowhere.pkl"))
@@ -111,5 +130,8 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(DatasetError, match=r"bad\.json is not JSON"):
         Benchmark.read(str(tmp_path / "bad.json"))
+    for content in ({"gnd": [3]}, {"gnd": [[[1, 2], [3]]]}, 5, {"gnd": [[1]], "imlist": 5}):
+        with pytest.raises(DatasetError, match=r"bad\.json is no ground truth: "):
+            Benchmark.read(written(tmp_path / "bad.json", content))
     with pytest.raises(DatasetError, match="has no list 'ok'"):
         Benchmark.read(written(tmp_path / "gnd.pkl", FILE), "gldv2-test")
