@@ -53,8 +53,13 @@ def readable(error: BaseException) -> BaseException:
         if isinstance(cause, AmesError):
             return cause
         found = cause or found.__cause__
-    last = str(error).strip().splitlines()
     return RunError(
-        f"a worker could not go on: {last[-1] if last else type(error).__name__}",
+        f"a worker could not go on: {last_line(error)}",
         "finished shards are safe; the same command goes on with the rest",
     )
+
+
+def last_line(error: BaseException) -> str:
+    """Where Ray's messages, which hold whole stack traces, say what happened; its kind if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

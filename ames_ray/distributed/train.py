@@ -27,6 +27,7 @@ from ames_ray.distributed.runtime import (
     say_if_crowded,
     size_pool,
 )
+from ames_ray.distributed.stream import last_line
 from ames_ray.distributed.train_board import TrainBoard
 from ames_ray.errors import AmesError, RunError
 from ames_ray.training.group import Group
@@ -69,13 +70,10 @@ def run(config: TrainConfig, watcher: Watcher) -> TrainReport:
         # On the driver's node: the loss of any other node must not end the run.
         board = ray.remote(num_cpus=0, scheduling_strategy=beside_driver())(TrainBoard).remote()
         failed = _watch(config, pool, board, watcher)
-        report, error = ray.get(board.outcome.remote())
-    if error is not None:
-        raise error
+        report: TrainReport | None = ray.get(board.outcome.remote())
     if report is None:
         raise _died(failed)
-    found: TrainReport = report
-    return found
+    return report
 
 
 def _trainer(config: TrainConfig, pool: WorkerPool, board: Any) -> ray.train.torch.TorchTrainer:
@@ -101,15 +99,14 @@ def _trainer(config: TrainConfig, pool: WorkerPool, board: Any) -> ray.train.tor
 def _work(given: Mapping[str, Any]) -> None:
     """What each worker does, from the last checkpoint on."""
     board = given["board"]
-    error: AmesError | None = ray.get(board.stopped.remote())
-    if error is not None:
-        raise error
+    if ray.get(board.stopped.remote()):
+        return
     board.enter.remote(ray.get_runtime_context().current_actor)
     try:
         group = Group.current(ray.train.torch.get_device())
         report = TrainLoop(make_parts(given["config"]), group, _Reporter(board, group.rank)).run()
     except AmesError as found:
-        # Ray would start the workers again, for nothing.
+        # The driver ends the run; raised alone, the workers would be started again, for nothing.
         ray.get(board.fail.remote(found))
         raise
     if group.rank == 0:
@@ -136,16 +133,20 @@ class _Reporter:
         ray.train.report(dict(figures))
 
 
-def _watch(config: TrainConfig, pool: WorkerPool, board: Any, watcher: Watcher) -> Exception | None:
-    """Run to the end in a thread, and tell the watcher meanwhile; returns what stopped it."""
+def _watch(config: TrainConfig, pool: WorkerPool, board: Any, watcher: Watcher) -> BaseException | None:
+    """Run to the end in a thread, and tell the watcher meanwhile; returns what stopped it.
+
+    Raises:
+        AmesError: What a worker found, and no restart will mend.
+    """
     trainer = _trainer(config, pool, board)
-    ended: list[Exception | None] = []
+    ended: list[BaseException | None] = []
 
     def fit() -> None:
         try:
             trainer.fit()
             ended.append(None)
-        except Exception as error:  # noqa: BLE001 - carried over to the driver's thread
+        except BaseException as error:  # noqa: BLE001 - carried over to the driver's thread
             ended.append(error)
 
     thread = threading.Thread(target=fit, daemon=True)
@@ -155,10 +156,7 @@ def _watch(config: TrainConfig, pool: WorkerPool, board: Any, watcher: Watcher) 
         thread.join(_TICK_SECONDS)
         running = thread.is_alive()
         news: TrainNews = ray.get(board.news.remote())
-        for figures in news.epochs:
-            watcher.epoch(figures)
-        if news.progress is not None:
-            watcher.step(news.progress)
+        _tell(news, watcher)
         if not running:
             return ended[0]
         if news.workers:
@@ -168,6 +166,15 @@ def _watch(config: TrainConfig, pool: WorkerPool, board: Any, watcher: Watcher) 
             say_if_crowded(pool)
         if news.workers and news.quiet > config.stall_timeout:
             _end_stalled(config, board)
+
+
+def _tell(news: TrainNews, watcher: Watcher) -> None:
+    for figures in news.epochs:
+        watcher.epoch(figures)
+    if news.progress is not None:
+        watcher.step(news.progress)
+    if news.error is not None:
+        raise news.error
 
 
 def _end_stalled(config: TrainConfig, board: Any) -> None:
@@ -189,14 +196,14 @@ def _stay_local(config: TrainConfig) -> None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
 
 
-def _died(error: Exception | None) -> RunError:
-    lines = str(error or "no worker told how it ended").strip().splitlines()
-    if any("gloo" in line.lower() for line in lines):
+def _died(error: BaseException | None) -> RunError:
+    last = "no worker told how it ended" if error is None else last_line(error)
+    if "gloo" in str(error).lower():
         return RunError(
-            f"the workers do not reach each other: {lines[-1]}",
+            f"the workers do not reach each other: {last}",
             "set GLOO_SOCKET_IFNAME on every node to the network device that joins them, such as eth0",
         )
     return RunError(
-        f"the workers could not go on: {lines[-1]}",
+        f"the workers could not go on: {last}",
         "the same command goes on from the last checkpoint; max_failures= sets how many deaths are borne",
     )

@@ -27,12 +27,14 @@ class TrainNews:
         epochs: What each epoch reached.
         workers: How many began.
         quiet: Seconds since anything happened, or should have.
+        error: What stopped a worker, and would stop it again; or none.
     """
 
     progress: TrainProgress | None
     epochs: list[Mapping[str, float]]
     workers: int
     quiet: float
+    error: AmesError | None
 
 
 @dataclass(slots=True)
@@ -83,16 +85,16 @@ class TrainBoard:
         """A worker found what no restart will mend."""
         self.error = self.error or error
 
-    def stopped(self) -> AmesError | None:
-        """Why there is no use in starting again, or none."""
-        return self.error
+    def stopped(self) -> bool:
+        """Whether there is no use in starting again."""
+        return self.error is not None
 
     def news(self) -> TrainNews:
         """What happened since the last call."""
         epochs, self.epochs = self.epochs, []
         progress, self.progress = self.progress, None
-        return TrainNews(progress, epochs, len(self.actors), time.monotonic() - self.last)
+        return TrainNews(progress, epochs, len(self.actors), time.monotonic() - self.last, self.error)
 
-    def outcome(self) -> tuple[TrainReport | None, AmesError | None]:
-        """How the run ended."""
-        return self.report, self.error
+    def outcome(self) -> TrainReport | None:
+        """What the run reached, or none."""
+        return self.report

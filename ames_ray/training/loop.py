@@ -215,6 +215,8 @@ class TrainLoop:
         if self._group.rank == 0:
             ids = [self._parts.names(triplet) for triplet in whole.triplets]
             self._parts.output.publish(NOT_FINITE, to_json({**place, "triplets": ids}))
+        # All workers are here: the first one to tell of it ends the others, of which one writes the file.
+        self._group.wait()
         return RunError(
             f"epoch {plan.epoch + 1}, step {plan.step}: the loss is {result.loss}, the gradient's norm "
             f"{result.gradient_norm}; the images of the batch are in {self._parts.output.uri}/{NOT_FINITE}",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ames_ray.errors import ConfigError
+from ames_ray.errors import ConfigError, RunError
 from tests.training.landmarks import make_training_folder
 from tests.training.runs import Watching, job, numbers, run_here, validated
 
@@ -36,6 +37,20 @@ def test_two_workers_give_the_run_of_one(here: Path, tmp_path: Path) -> None:
 def test_what_stops_a_worker_is_told_as_it_is(here: Path, tmp_path: Path) -> None:
     from ames_ray.distributed import train
 
-    config = job(here, tmp_path / "run", "workers=2", "min_desc=12", "max_failures=0")
+    # Deaths are borne without end, and this is none.
+    config = job(here, tmp_path / "run", "workers=2", "min_desc=12", "max_failures=-1")
     with pytest.raises(ConfigError, match="keeps 12 descriptors"):
         train.run(config, Watching())
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_images_of_its_batch(
+    here: Path, tmp_path: Path
+) -> None:
+    from ames_ray.distributed import train
+
+    config = job(here, tmp_path / "run", "workers=2", "lr=1e30", "max_failures=-1")
+    with pytest.raises(RunError, match="the loss is"):
+        train.run(config, Watching())
+    told = json.loads((tmp_path / "run" / "not_finite.json").read_bytes())
+    assert len(told["triplets"]) == 10
