@@ -108,7 +108,7 @@ class Benchmark:
         """
         self.protocol.check_queries(min(len(query), self._most), query.uri)
         if self.queries is not None:
-            _compare(self.queries, query.records(), query.uri, self.uri)
+            _compare(self.queries[: self._most], query.records(), query.uri, self.uri)
         self.check_gallery(gallery)
 
     def check_gallery(self, gallery: Gallery) -> None:

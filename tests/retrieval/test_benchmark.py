@@ -96,6 +96,18 @@ def test_gldv2_val_takes_the_public_queries_of_a_longer_list(tmp_path: Path, gal
     assert len(val.queries_of(shortlist)) == 379
     assert len(test.queries_of(shortlist)) == 400
 
+    names = [f"img{1000 + n}" for n in range(400)]
+    truth = written(tmp_path / "named.json", {"gnd": [[n % 8] for n in range(400)], "qimlist": names})
+    val, test = Benchmark.read(truth, "gldv2-val"), Benchmark.read(truth)
+    public = Gallery((make_store(tmp_path / "p", manifest=make_manifest(379, first=1000), shard_rows=100),))
+    val.check(public, gallery)
+    val.check(queries, gallery)
+    with pytest.raises(DatasetError, match="379 queries, the ground truth 400"):
+        test.check(public, gallery)
+    others = Gallery((make_store(tmp_path / "o", manifest=make_manifest(379, first=1001), shard_rows=100),))
+    with pytest.raises(DatasetError, match=r"row 0 of .* is img1001, row 0 of .*named\.json is img1000"):
+        val.check(others, gallery)
+
 
 class _Evil:
     def __init__(self, marker: Path) -> None:
