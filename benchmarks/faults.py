@@ -26,7 +26,7 @@ from benchmarks.fault_workloads import WORKLOADS
 from benchmarks.record import save
 
 _RESUMES = 4
-_TRIES = 5
+_TRIES, _SOONER = 5, 0.75
 _SPECIAL = ("two drivers", "full disk")
 _AT_A_FILE = ("stall", "torn file")
 
@@ -103,12 +103,13 @@ class Suite:
         Raises:
             RuntimeError: It never comes about.
         """
-        for _ in range(_TRIES):
-            if (found := self._try(kind, chance)) is not None:
+        for number in range(_TRIES):
+            # What there is to hit may be gone long before the command ends.
+            if (found := self._try(kind, chance, latest=0.95 * _SOONER**number)) is not None:
                 return found
         raise RuntimeError(f"{kind} never comes about in {self._workload.name}")
 
-    def _try(self, kind: str, chance: random.Random) -> Disturbance | None:
+    def _try(self, kind: str, chance: random.Random, latest: float) -> Disturbance | None:
         """One disturbance, or nothing where the command was over before it."""
         output = self._outputs / "disturbed"
         shutil.rmtree(output, ignore_errors=True)
@@ -120,7 +121,7 @@ class Suite:
             "torn file": fault_kinds.driver_when_begun(output, begun),
         }
         if kind in hurts:
-            return self._hit(kind, hurts[kind], output, chance)
+            return self._hit(kind, hurts[kind], output, chance, latest)
         if kind == "full disk":
             return self._on_a_small_disk(output)
         if kind == "two drivers":
@@ -132,11 +133,11 @@ class Suite:
         return self._compare(kind, ended, self._resume(output), output)
 
     def _hit(
-        self, kind: str, hurt: fault_kinds.Hurt, output: Path, chance: random.Random
+        self, kind: str, hurt: fault_kinds.Hurt, output: Path, chance: random.Random, latest: float
     ) -> Disturbance | None:
         random.seed(chance.random())
         # These two wait for a file, and on a machine that got quicker a time drawn before may be too late.
-        share = 0.0 if kind in _AT_A_FILE else chance.uniform(0.25, 0.95)
+        share = 0.0 if kind in _AT_A_FILE else chance.uniform(0.25, latest)
         with self._workload.start(self._inputs, output) as run, fault_kinds.watched(run) as seen:
             victim, at = fault_kinds.hurt_at(run, hurt, share * self.seconds, seen)
             ended = fault_kinds.ended(run)
