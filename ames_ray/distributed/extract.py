@@ -141,7 +141,7 @@ def run(
         report = _report(config, writer, state, seconds, todo)
         if removed is not None:
             write_removed(storage, removed)
-        if tasks or not storage.exists("card.json"):
+        if tasks or not writer.is_finished():
             writer.finish(make_card("extract", config.model_dump(), asdict(report), meta.settings))
     if config.strict and report.failed:
         failed = sum(report.failed.values())

@@ -70,14 +70,16 @@ def filling(
     with storage.own(f"ames-ray {job}"):
         _require_same_sources(storage, sources)
         writer = StoreWriter.open(storage, meta, manifest)
+        tasks = writer.pending()
+        if not tasks and writer.is_finished():
+            raise _finished(storage)
         publish(storage, SOURCES, to_json(sources))
-        yield writer.pending()
+        yield tasks
         if removed or storage.exists(REMOVED):
             write_removed(storage, removed)
         result = {"rows": meta.rows, "failed": sum(s.rows - s.ok for s in writer.summaries())}
         names = [{key: source[key] for key in ("name", "rows")} for source in sources]
         writer.finish(make_card(job, {"sources": names}, result, meta.settings))
-        storage.delete(SOURCES)
 
 
 def write_shard(
@@ -91,10 +93,15 @@ def write_shard(
 
 
 def _require_same_sources(storage: Storage, sources: Sequence[Mapping[str, Any]]) -> None:
+    if storage.exists(SOURCES) and storage.read(SOURCES) == to_json(sources):
+        return
     if storage.exists(CARD):
-        raise StoreError(f"{storage.uri} holds a finished store already", "choose another output=")
-    before = storage.read(SOURCES) if storage.exists(SOURCES) else b""
-    if read_marks(storage) and before != to_json(sources):
+        raise _finished(storage)
+    if read_marks(storage):
         raise StoreError(
             f"{storage.uri} holds a part of a store made from other files", "choose another output="
         )
+
+
+def _finished(storage: Storage) -> StoreError:
+    return StoreError(f"{storage.uri} holds a finished store already", "choose another output=")

@@ -49,6 +49,16 @@ def test_a_finished_store_is_left_alone(tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "store" / "shards").iterdir()} == before
 
 
+def test_what_a_finished_store_lost_is_written_again(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 7)
+    extract(tmp_path / "photos", tmp_path / "store")
+    (tmp_path / "store" / "card.json").write_bytes(b"{")
+    (tmp_path / "store" / "shards.json").unlink()
+    assert extract(tmp_path / "photos", tmp_path / "store").computed == 0
+    store = Store.open(str(tmp_path / "store"))
+    assert (sorted(store.summaries), store.card["job"]) == ([0, 1], "extract")
+
+
 def test_only_missing_shards_are_made_again(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 17)
     extract(tmp_path / "photos", tmp_path / "store")

@@ -60,7 +60,8 @@ def test_a_merge_equals_one_extraction(tmp_path: Path) -> None:
     merged = merge(halves[:1], str(tmp_path / "merged"))
     assert merged.meta == Store.open(str(tmp_path / "whole")).meta
     one, two = hashes(tmp_path / "whole"), hashes(tmp_path / "merged")
-    assert {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)} == {"card.json"}
+    others = {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)}
+    assert others == {"card.json", "sources.json"}
     assert merge(halves, str(tmp_path / "longer")).meta.rows == 23
 
 
@@ -85,6 +86,28 @@ def test_a_merge_that_goes_on_asks_anew_what_is_removed(tmp_path: Path) -> None:
     kill_merge(tmp_path / "one", both, "card.json")
     write_removed(one.storage, [])
     assert merge([one], str(both)).removed.tolist() == []
+
+
+@pytest.mark.parametrize("damage", ["lost shard", "lost list", "cut list", "cut card"])
+def test_a_damaged_copy_is_repaired_by_the_command_that_made_it(damage: str, tmp_path: Path) -> None:
+    one, two = make_store(tmp_path / "one", 7), make_store(tmp_path / "two", 7)
+    both = str(tmp_path / "both")
+    merge([one, two], both)
+    whole = hashes(tmp_path / "both")
+    part, _, name = damage.partition(" ")
+    path = (
+        tmp_path
+        / "both"
+        / {"shard": "shards/00001.parquet", "list": "shards.json", "card": "card.json"}[name]
+    )
+    if part == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StoreError, match="finished store already"):
+        merge([two], both)
+    merge([one, two], both)
+    assert hashes(tmp_path / "both") == whole
 
 
 def test_images_of_two_folders(tmp_path: Path) -> None:

@@ -209,6 +209,22 @@ def test_rewriting_a_shard_unfinishes_the_store(tmp_path: Path) -> None:
         Store.open(str(tmp_path))
 
 
+def test_a_store_is_finished_where_its_list_is_that_of_its_marks(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "one", 7)
+    manifest = store.manifest
+    writer = StoreWriter.open(store.storage, store.meta, manifest)
+    make_store(tmp_path / "other", manifest=make_manifest(7, first=50))
+    for name, data in (
+        ("shards.json", (tmp_path / "other" / "shards.json").read_bytes()),
+        ("shards.json", b"{}"),
+        ("card.json", b"{"),
+    ):
+        assert writer.is_finished()
+        (tmp_path / "one" / name).write_bytes(data)
+        assert not writer.is_finished()
+        writer.finish({})
+
+
 def test_a_damaged_mark_is_named(tmp_path: Path) -> None:
     make_store(tmp_path, 4)
     (tmp_path / "progress" / "00000.json").write_bytes(b"{}")
