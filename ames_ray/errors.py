@@ -75,6 +75,11 @@ class ImageError(Exception):
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, as short as a message can take it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 DISK_FULL_HINT = "what is finished is safe; free some space, and the same command goes on from there"
 
 

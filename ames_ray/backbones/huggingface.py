@@ -18,7 +18,7 @@ from ames_ray.backbones.base import (
     Preprocessing,
 )
 from ames_ray.backbones.hub import load_pretrained, locate
-from ames_ray.errors import ConfigError, WeightsError
+from ames_ray.errors import ConfigError, WeightsError, first_line
 from ames_ray.images.transform import MEAN_RGB, STD_RGB
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def _configs(model: str) -> tuple[PretrainedConfig, dict[str, Any]]:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise WeightsError(f"{folder / 'config.json'} cannot be used: {first}") from None
+        raise WeightsError(f"{folder / 'config.json'} cannot be used: {first_line(error)}") from None
     config = getattr(config, "vision_config", config)
     if config.model_type not in _CLASS_TOKEN:
         raise ConfigError(

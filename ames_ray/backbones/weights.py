@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import logging
 import pickle
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ames_ray.errors import UnsafeFileError, WeightsError
+from ames_ray.errors import UnsafeFileError, WeightsError, first_line
 from ames_ray.files import sha256_file
 
 if TYPE_CHECKING:
@@ -148,13 +149,26 @@ def require_matched(
     raise WeightsError("; ".join(parts), hint)
 
 
-def unsafe_types(file: Path | IO[bytes]) -> list[str]:
-    """Names of the types in a torch file that the safe reader refuses; empty where it holds none."""
+def load_tensors(file: Path | bytes, name: str, hint: str) -> Any:
+    """What a torch file holds, where that is tensors, plain containers and inert types.
+
+    Args:
+        file: The file, or its content.
+        name: What messages call it.
+        hint: What to do about a file that holds more.
+
+    Raises:
+        UnsafeFileError: It holds types that could run code.
+        Exception: It is damaged or of another kind; torch raises whatever its wreckage leads to.
+    """
     try:
         with torch.serialization.safe_globals(_INERT):
-            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
-        return []
+            return torch.load(_opened(file), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        if types := _unsafe_types(file):
+            message = f"{name} is not only numbers: it would create {', '.join(types)}"
+            raise UnsafeFileError(message, hint) from None
+        raise
 
 
 def sha256_files(files: Sequence[Path]) -> str:
@@ -196,21 +210,24 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_torch(path: Path) -> Any:
+    alone = "torch.save(model.state_dict(), FILE)"
+    hint = f"where you trust it, open it once yourself and save its weights alone: {alone}"
+    try:
+        return load_tensors(path, str(path), hint)
+    except UnsafeFileError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
+        raise WeightsError(f"{path} cannot be read as weights: {first_line(error)}") from None
+
+
+def _unsafe_types(file: Path | bytes) -> list[str]:
+    """Names of the types that the safe reader refuses; empty where there are none."""
     try:
         with torch.serialization.safe_globals(_INERT):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        types = unsafe_types(path)
-        if not types:
-            raise WeightsError(f"{path} is no torch weights file: {_first_line(error)}") from None
-        raise UnsafeFileError(
-            f"{path} is not only weights: it would create {', '.join(types)}",
-            "where you trust it, open it once yourself and save its weights alone: "
-            "torch.save(model.state_dict(), FILE)",
-        ) from None
-    except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
-        raise WeightsError(f"{path} cannot be read as weights: {_first_line(error)}") from None
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(_opened(file)))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+        return []
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _opened(file: Path | bytes) -> Path | IO[bytes]:
+    return io.BytesIO(file) if isinstance(file, bytes) else file

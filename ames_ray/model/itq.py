@@ -7,16 +7,14 @@ own in the checkpoint.
 from __future__ import annotations
 
 import io
-import pickle
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ames_ray.backbones.weights import unsafe_types
-from ames_ray.errors import UnsafeFileError, WeightsError
+from ames_ray.backbones.weights import load_tensors
+from ames_ray.errors import UnsafeFileError, WeightsError, first_line
 from ames_ray.files import Storage
 
 if TYPE_CHECKING:
@@ -85,20 +83,11 @@ def _read(path: Path) -> Mapping[str, AnyArray]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 return dict(archive)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if types := unsafe_types(path):
-            raise UnsafeFileError(
-                f"{path} is not only numbers: it would create {', '.join(types)}",
-                "fetch the file again from its authors, or make one with `ames-ray itq`",
-            ) from None
-        raise _unreadable(path, error) from None
-    except (ValueError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
-        raise _unreadable(path, error) from None
+        hint = "fetch the file again from its authors, or make one with `ames-ray itq`"
+        loaded = load_tensors(path, str(path), hint)
+    except UnsafeFileError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damaged files raise whatever their wreckage leads to
+        raise WeightsError(f"{path} cannot be read as an ITQ file: {first_line(error)}") from None
     entries = loaded if isinstance(loaded, dict) else {"tensor": loaded}
     return {str(n): t.detach().numpy() for n, t in entries.items() if isinstance(t, torch.Tensor)}
-
-
-def _unreadable(path: Path, error: Exception) -> WeightsError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return WeightsError(f"{path} cannot be read as an ITQ file: {reason}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ames_ray.datasets.safe_pickle import loads_pickle
-from ames_ray.errors import AmesError, DatasetError, UnsafeFileError
+from ames_ray.errors import DatasetError, UnsafeFileError, first_line
 from ames_ray.evaluation.scores import Shortlist
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ def _array(data: bytes, name: str) -> AnyArray:
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{name}: {error.message}", error.hint) from None
     except Exception as error:  # noqa: BLE001 - damaged files raise whatever their wreckage leads to
-        raise _unreadable(name, error) from None
+        raise DatasetError(
+            f"{name} cannot be read as a tensor: {first_line(error)}",
+            "the file is damaged or of another kind; fetch it again, or make it with `ames-ray neighbors`",
+        ) from None
     if isinstance(content, torch.Tensor):
         return content.detach().cpu().numpy()
     if not isinstance(content, np.ndarray):
@@ -118,23 +121,7 @@ def _array(data: bytes, name: str) -> AnyArray:
 
 
 def _load_safely(data: bytes) -> Any:
-    import torch
+    from ames_ray.backbones.weights import load_tensors
 
-    from ames_ray.backbones.weights import unsafe_types
-
-    try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        if types := unsafe_types(io.BytesIO(data)):
-            raise UnsafeFileError(
-                f"the tensor of a neighbours file would create {', '.join(types)}, which might run code",
-                "fetch the file again from its authors, or make one with `ames-ray neighbors`",
-            ) from None
-        raise
-
-
-def _unreadable(name: str, error: Exception) -> AmesError:
-    return DatasetError(
-        f"{name} cannot be read as a tensor: {type(error).__name__}: {str(error).splitlines()[:1]}",
-        "the file is damaged or of another kind; fetch it again, or make it with `ames-ray neighbors`",
-    )
+    hint = "fetch the file again from its authors, or make one with `ames-ray neighbors`"
+    return load_tensors(data, "the tensor of a neighbours file", hint)

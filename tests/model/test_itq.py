@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,13 @@ def test_other_layouts(rotation: torch.Tensor, tmp_path: Path) -> None:
         found = load_rotation(tmp_path / name, 24, 16)
         assert found.dtype == torch.float32
         assert torch.equal(found, rotation)
+
+
+def test_plain_notes_beside_the_matrix_do_no_harm(tmp_path: Path) -> None:
+    rotation = torch.rand(24, 16)
+    notes = {"args": argparse.Namespace(bits=16), "loss": np.float64(0.5)}
+    torch.save({"W": rotation, **notes}, tmp_path / "itq.pt")
+    assert torch.equal(load_rotation(tmp_path / "itq.pt", 24, 16), rotation)
 
 
 @pytest.mark.parametrize(
