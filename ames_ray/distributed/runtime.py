@@ -196,6 +196,11 @@ def say_if_crowded(pool: WorkerPool) -> None:
     )
 
 
+def has_room(pool: WorkerPool) -> bool:
+    """Whether all workers could start when the pool was made, on nodes of which as many are up as then."""
+    return min(pool.room, _room(pool.cpus, pool.gpus)) >= pool.workers
+
+
 def _have() -> tuple[float, float]:
     """CPUs and GPUs of the nodes that are up."""
     have = ray.cluster_resources()

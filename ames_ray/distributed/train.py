@@ -21,9 +21,11 @@ import ray.train.torch
 from ames_ray.config.train_parts import make_parts, prepare
 from ames_ray.distributed.runtime import (
     PATIENCE_SECONDS,
+    START_SECONDS,
     WorkerPool,
     beside_driver,
     connected,
+    has_room,
     say_if_crowded,
     size_pool,
 )
@@ -164,8 +166,7 @@ def _watch(config: TrainConfig, pool: WorkerPool, board: Any, watcher: Watcher) 
         if time.monotonic() > patience:
             patience = math.inf
             say_if_crowded(pool)
-        if news.workers and news.quiet > config.stall_timeout:
-            _end_stalled(config, board)
+        _end_silence(config, pool, board, news)
 
 
 def _tell(news: TrainNews, watcher: Watcher) -> None:
@@ -177,11 +178,24 @@ def _tell(news: TrainNews, watcher: Watcher) -> None:
         raise news.error
 
 
-def _end_stalled(config: TrainConfig, board: Any) -> None:
-    """End the workers, of which one does not move; Ray Train starts others, as after a death."""
-    logger.warning("no step was finished for %g s; the workers are started again", config.stall_timeout)
-    for actor in ray.get(board.dismiss.remote()):
-        ray.kill(actor)
+def _end_silence(config: TrainConfig, pool: WorkerPool, board: Any, news: TrainNews) -> None:
+    """End the workers, of which one does not move; Ray Train starts others, as after a death.
+
+    Raises:
+        RunError: None began, and that is not for want of room.
+    """
+    patience = config.stall_timeout + (0 if news.workers else START_SECONDS)
+    if news.quiet <= patience:
+        return
+    if news.workers:
+        logger.warning("no step was finished for %g s; the workers are started again", config.stall_timeout)
+        for actor in ray.get(board.dismiss.remote()):
+            ray.kill(actor)
+    elif has_room(pool):
+        raise RunError(
+            f"no worker began within {patience:g} s, and there is room for {pool.workers}",
+            "the same command goes on from the last checkpoint; raise stall_timeout= on a slow machine",
+        )
 
 
 def _stay_local(config: TrainConfig) -> None:

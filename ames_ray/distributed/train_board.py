@@ -63,8 +63,9 @@ class TrainBoard:
         self.last = time.monotonic() + START_SECONDS
 
     def dismiss(self) -> list[ActorHandle]:
-        """The workers that began; they are to be ended."""
+        """The workers that began; they are to be ended. Others have their time to begin from here on."""
         actors, self.actors = self.actors, []
+        self.last = time.monotonic()
         return actors
 
     def step(self, progress: TrainProgress) -> None:

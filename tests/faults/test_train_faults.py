@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -28,10 +29,15 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_training_folder(tmp_path_factory.mktemp("training"))
 
 
-def start(here: Path, output: Path, *more: str) -> subprocess.Popen[str]:
+PROGRAM = "import sys; from ames_ray.cli.main import main; sys.exit(main(sys.argv[1:]))"
+IMPATIENT = f"import ames_ray.distributed.train as train; train.START_SECONDS = 1.0; {PROGRAM}"
+"""The command, with less time for a worker to begin."""
+
+
+def start(here: Path, output: Path, *more: str, program: str = PROGRAM) -> subprocess.Popen[str]:
     settings = words(here, output, "epochs=40", "workers=2", *validated(here), *more)
     return subprocess.Popen(
-        [sys.executable, "-m", "ames_ray.cli.main", "train", *settings],
+        [sys.executable, "-c", program, "train", *settings],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -102,3 +108,22 @@ def test_a_stalled_worker_is_started_again(here: Path, undisturbed: Path, tmp_pa
     assert running.returncode == 0, errors
     assert "no step was finished for 20 s; the workers are started again" in errors
     same_curve(tmp_path / "run", undisturbed)
+
+
+def test_workers_that_never_begin_end_the_command(here: Path, tmp_path: Path) -> None:
+    running = start(here, tmp_path / "run", "stall_timeout=20", program=IMPATIENT)
+    halted: set[psutil.Process] = set()
+    end = time.monotonic() + PATIENCE
+    while running.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for worker in set(train_workers(running)) - halted:
+                worker.suspend()
+                halted.add(worker)
+        time.sleep(0.05)
+    running.terminate()
+    _, errors = running.communicate(timeout=PATIENCE)
+    for worker in halted:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.kill()
+    assert running.returncode == 2
+    assert "error: no worker began within 21 s" in errors
