@@ -61,7 +61,7 @@ def _below(folder: str, prefix: str, guard: Guard, seen: set[str]) -> Iterator[s
         path = f"{prefix}{entry.name}"
         if entry.name.startswith("."):
             continue
-        if not entry.is_dir():
+        if not _is_folder(entry):
             if is_picture(entry.name):
                 yield path
         elif not entry.is_symlink() or _worth_following(entry.path, path, guard, seen):
@@ -72,6 +72,13 @@ def _below(folder: str, prefix: str, guard: Guard, seen: set[str]) -> Iterator[s
             if empty and is_picture(entry.name):
                 # A folder that is named as a picture and holds none is no picture, and must not go unnoticed.
                 yield path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or into a forbidden folder: told when it is read
+        return False
 
 
 def _worth_following(where: str, path: str, guard: Guard, seen: set[str]) -> bool:

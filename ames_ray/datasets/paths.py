@@ -72,7 +72,7 @@ class Guard:
         self._root = root
         self._allow_outside = allow_outside
         self._local = not is_remote(root)
-        self._real_root = str(Path(root).resolve()) if self._local else root
+        self._real_root = os.path.realpath(root) if self._local else root
         self._inside: dict[str, bool] = {}
 
     def relative(self, path: str) -> str:
@@ -100,7 +100,7 @@ class Guard:
 
     def contains(self, path: Path) -> bool:
         """Whether a path, its symbolic links followed, lies in the root."""
-        real = str(path.resolve())
+        real = os.path.realpath(path)
         return real == self._real_root or real.startswith(self._real_root.rstrip("/") + "/")
 
     def _refuse(self, path: str, how: str) -> UnsafeFileError:

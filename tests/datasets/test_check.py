@@ -75,6 +75,7 @@ def test_a_plain_check_finds_what_needs_no_reading(tmp_path: Path) -> None:
         "zero_bytes.jpg": reasons.EMPTY,
         "folder.jpg": reasons.IS_A_FOLDER,
         "dangling.jpg": reasons.MISSING,
+        "circle.jpg": reasons.READ_FAILED,
     }
 
 

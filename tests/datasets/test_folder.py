@@ -117,7 +117,8 @@ def test_remote_folders() -> None:
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for name in ("gone", "file"):
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("gone", "file", "circle"):
         with pytest.raises(DatasetError, match=f"{name} is not a folder"):
             _find(tmp_path / name)
     (tmp_path / "empty").mkdir()

@@ -139,7 +139,9 @@ def make_bad_folder(path: Path) -> dict[str, str | None]:
         expected[name] = reason
     (path / "folder.jpg").mkdir(exist_ok=True)
     (path / "dangling.jpg").symlink_to("gone.jpg")
+    (path / "circle.jpg").symlink_to("circle.jpg")
     expected |= {"folder.jpg": reasons.IS_A_FOLDER, "dangling.jpg": reasons.MISSING}
+    expected |= {"circle.jpg": reasons.READ_FAILED}
     if os.geteuid() != 0:
         (path / "secret.jpg").write_bytes(_good()["good.jpg"]())
         (path / "secret.jpg").chmod(0)
