@@ -1,4 +1,4 @@
-"""Global similarity and the network's logit in one score, and the ranking that it gives."""
+"""Global similarity and the network's logit in one score."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.errors import ConfigError, DatasetError
+from ames_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ames_ray.evaluation.scores import PairScores, Shortlist
-    from ames_ray.types import AnyArray, IntArray
+    from ames_ray.types import AnyArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,42 +61,3 @@ def ensemble_scores(
     scores = lamb * similarities.astype(np.float64, copy=False) + (1 - lamb) * probabilities
     scores[~np.isfinite(scores)] = -np.inf
     return scores
-
-
-def rerank(
-    shortlist: Shortlist, scores: PairScores, ensemble: Ensemble
-) -> tuple[IntArray, NDArray[np.float64]]:
-    """New order of the first K images of each query; the images behind them keep their order.
-
-    Equal scores keep the global order. A pair whose score is NaN is put last of the K.
-
-    Args:
-        shortlist: The global ranking.
-        scores: Logits of the first K images of every query.
-        ensemble: λ, γ and K; a K beyond the shortlist's length takes all of it.
-
-    Returns:
-        (Q, T) gallery rows, -1 at the end of shorter lists; (Q, K) their ensemble scores, -inf at padding.
-
-    Raises:
-        DatasetError: The scores are of another shortlist, or lack one of these pairs.
-    """
-    scores.check_belongs_to(shortlist)
-    rows = shortlist.rows.copy()
-    head = min(ensemble.num_rerank, rows.shape[1])
-    new_scores = np.full((len(rows), head), -np.inf)
-    for query, line in enumerate(rows):
-        images = line[:head][line[:head] >= 0].copy()
-        logits, scored = scores.of(query, images)
-        if not scored.all():
-            missing = int(np.argmin(scored))
-            raise DatasetError(
-                f"query {query}: image {images[missing]} at rank {missing} has no score",
-                f"score the first {ensemble.num_rerank} images, or set num_rerank={missing}",
-            )
-        similarities = shortlist.similarities[query, : len(images)]
-        values = ensemble_scores(similarities, match_probability(logits, ensemble.temp), ensemble.lamb)
-        order = np.argsort(-values, kind="stable")
-        line[: len(images)] = images[order]
-        new_scores[query, : len(images)] = values[order]
-    return rows, new_scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ames_ray.errors import DatasetError
-from ames_ray.files import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,25 +122,6 @@ class GroundTruth:
         if names is not None:
             truth._refuse_rows_from(len(names))
         return truth
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        """From JSON of the same structure as `from_gnd` takes.
-
-        Raises:
-            DatasetError: It is not JSON, or not ground truth.
-        """
-        try:
-            return cls.from_gnd(json.loads(data))
-        except ValueError as error:
-            raise DatasetError(f"ground truth is not JSON: {error}") from None
-
-    def to_json(self) -> bytes:
-        """JSON that `from_json` reads: `{"gnd": [{"easy": [3, 17], …}, …]}`."""
-        queries = range(len(self))
-        return to_json(
-            {"gnd": [{name: rows[q].tolist() for name, rows in self.lists.items()} for q in queries]}
-        )
 
     def _refuse_rows_from(self, images: int) -> None:
         for name, queries in self.lists.items():

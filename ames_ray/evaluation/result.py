@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ames_ray.files import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -41,10 +39,6 @@ class EvaluationResult:
     notes: tuple[str, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
 
-    def percent(self, digits: int = 2) -> dict[str, float]:
-        """The figures as papers print them."""
-        return {name: round(100 * value, digits) for name, value in self.figures.items()}
-
     def row(self) -> dict[str, float | None]:
         """Settings and figures in one line of a table; none stands for NaN."""
         return {**self.settings, **{name: none_for_nan(value) for name, value in self.figures.items()}}
@@ -62,15 +56,6 @@ class EvaluationResult:
                 "card": dict(self.card),
             }
         )
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        """What `to_json` wrote."""
-        values = json.loads(data)
-        values["figures"] = {name: math.nan if v is None else v for name, v in values["figures"].items()}
-        values["per_query"] = {name: np.array(v, np.float64) for name, v in values["per_query"].items()}
-        values["notes"] = tuple(values["notes"])
-        return cls(**values)
 
 
 def none_for_nan(value: float) -> float | None:

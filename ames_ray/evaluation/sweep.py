@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ames_ray.errors import ConfigError, DatasetError
 from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.evaluation.reranked import RerankedEvaluation
-from ames_ray.files import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,20 +38,6 @@ class Sweep:
     def rows(self) -> list[dict[str, float | None]]:
         """The whole table: settings and figures of each row."""
         return [result.row() for result in self.results]
-
-    def to_json(self) -> bytes:
-        """The table, the best row and the card of the run as stable JSON; null stands for NaN."""
-        best = self.best
-        return to_json(
-            {
-                "figure": self.figure,
-                "best": best.row(),
-                "rows": self.rows(),
-                "counts": dict(best.counts),
-                "notes": sorted({note for result in self.results for note in result.notes}),
-                "card": dict(best.card),
-            }
-        )
 
 
 def sweep(

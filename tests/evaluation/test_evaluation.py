@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 
 from ames_ray.errors import ConfigError, DatasetError
-from ames_ray.evaluation.ensemble import Ensemble, rerank
+from ames_ray.evaluation.ensemble import Ensemble, ensemble_scores, match_probability
 from ames_ray.evaluation.evaluate import evaluate
 from ames_ray.evaluation.gldv2 import gldv2
 from ames_ray.evaluation.ground_truth import GroundTruth
 from ames_ray.evaluation.reranked import RerankedEvaluation
-from ames_ray.evaluation.result import EvaluationResult
 from ames_ray.evaluation.revisited import revisited
 from ames_ray.evaluation.scores import PairScores, Shortlist
 from ames_ray.evaluation.sweep import sweep
@@ -34,6 +33,16 @@ def small(gnd: dict[str, list[int]], logits: list[float]) -> tuple[GroundTruth, 
     similarities = 0.9 - 0.1 * rows
     truth = GroundTruth.from_gnd([{"easy": [], "hard": [], "junk": [], **gnd}])
     return truth, Shortlist(rows, similarities), PairScores(rows, np.array([logits]), "f00d", 600, 600)
+
+
+def new_order(shortlist: Shortlist, scores: PairScores, ensemble: Ensemble) -> list[int]:
+    """The images of the one query by the place that each has as the only positive."""
+    images = {}
+    for image in shortlist.rows[0].tolist():
+        protocol = revisited(GroundTruth({"easy": [[image]], "hard": [[]], "junk": [[]]}), ["easy"])
+        (found,) = RerankedEvaluation(protocol, shortlist, scores, ensemble.num_rerank).ranks(ensemble)
+        images[int(found.ranks[0])] = image
+    return [images[place] for place in range(len(images))]
 
 
 def test_two_positives_of_which_one_is_beyond_the_cutoff() -> None:
@@ -116,9 +125,9 @@ def test_an_image_that_is_positive_and_junk_counts_as_positive() -> None:
 def test_undefined_scores_are_last_of_the_head() -> None:
     truth, shortlist, scores = small({"easy": [0]}, [math.nan, -9, -9, 9])
     for lamb in (0.0, 0.5, 1.0):
-        rows, values = rerank(shortlist, scores, Ensemble(lamb, 1, 3))
-        assert rows.tolist() == [[1, 2, 0, 3]]
-        assert values[0, 2] == -math.inf
+        assert new_order(shortlist, scores, Ensemble(lamb, 1, 3)) == [1, 2, 0, 3]
+        values = ensemble_scores(shortlist.similarities, match_probability(scores.logits, 1), lamb)
+        assert values[0, 0] == -math.inf
         result = RerankedEvaluation(revisited(truth), shortlist, scores, 3)(Ensemble(lamb, 1, 3))
         assert result.figures["easy_mAP"] == pytest.approx((0 + 1 / 3) / 2, abs=1e-15)
 
@@ -126,9 +135,9 @@ def test_undefined_scores_are_last_of_the_head() -> None:
 def test_an_infinite_similarity_does_not_win() -> None:
     shortlist = Shortlist(np.array([[5, 7, 9]]), np.array([[math.inf, 0.9, 0.5]], np.float32))
     scores = PairScores(np.array([[5, 7, 9]]), np.array([[9, -9, 0]], np.float32), "f00d", 600, 600)
-    rows, values = rerank(shortlist, scores, Ensemble(0.5, 1, 3))
-    assert rows.tolist() == [[9, 7, 5]]
-    assert values[0, 2] == -math.inf
+    assert new_order(shortlist, scores, Ensemble(0.5, 1, 3)) == [9, 7, 5]
+    values = ensemble_scores(shortlist.similarities, match_probability(scores.logits, 1), 0.5)
+    assert values[shortlist.rows == 5].tolist() == [-math.inf]
     truth = GroundTruth({"easy": [[5]], "hard": [[]], "junk": [[]]})
     result = RerankedEvaluation(revisited(truth), shortlist, scores, 3)(Ensemble(0.5, 1, 3))
     assert result.figures["easy_mAP"] == pytest.approx((0 + 1 / 3) / 2, abs=1e-15)
@@ -145,7 +154,7 @@ def test_many_equal_scores_keep_the_global_order() -> None:
     sorted_rows = np.concatenate(
         [images[:180][level[0, :180] == 2], images[:180][level[0, :180] == 1], images[180:]]
     )
-    assert rerank(shortlist, scores, ensemble)[0].tolist() == [sorted_rows.tolist()]
+    assert new_order(shortlist, scores, ensemble) == sorted_rows.tolist()
     result = RerankedEvaluation(protocol, shortlist, scores, 180)(ensemble)
     assert result.figures == evaluate(protocol, sorted_rows[None]).figures
 
@@ -158,8 +167,6 @@ def test_missing_scores_are_named() -> None:
     ):
         RerankedEvaluation(revisited(truth, ["easy"]), shortlist, scores, 3)
     RerankedEvaluation(revisited(truth, ["easy"]), shortlist, scores, 1)
-    with pytest.raises(DatasetError, match=r"image 2 at rank 2 has no score(.|\n)*num_rerank=2"):
-        rerank(shortlist, scores, Ensemble(0.5, 1, 3))
 
 
 def test_rankings_that_do_not_fit() -> None:
@@ -197,11 +204,9 @@ def test_the_best_row_is_found_wherever_it_stands() -> None:
         assert len(table.rows()) == 8
         best = table.best
         assert (best.settings["lamb"], best.settings["temp"], best.settings["num_rerank"]) == (0.1, 0.1, 4)
-        stored = json.loads(table.to_json())
-        assert stored["best"] == best.row()
-        assert stored["best"]["hard_mAP"] is None
-        assert len(stored["rows"]) == 8
-        assert stored["card"]["settings"]["scores"]["model_hash"] == "f00d"
+        assert best.row() in table.rows()
+        assert best.row()["hard_mAP"] is None
+        assert best.card["settings"]["scores"]["model_hash"] == "f00d"
     assert sweep(protocol, shortlist, scores, [1.0], [1.0], [0], "easy_mAP").best.figures == dict(
         evaluate(protocol, shortlist).figures
     ) | {name: pytest.approx(v, nan_ok=True) for name, v in evaluate(protocol, shortlist).figures.items()}
@@ -216,14 +221,13 @@ def test_sweep_refuses_empty_lists_and_unknown_figures() -> None:
         sweep(protocol, shortlist, scores, [0.5], [1], [2], "mAP")
 
 
-def test_result_round_trip_is_exact() -> None:
+def test_json_holds_the_figures_exactly_and_what_made_them() -> None:
     evaluation = RerankedEvaluation(revisited(TRUTH), *golden.revisited_scores(), num_rerank=50)
     result = evaluation(Ensemble(0.35, 0.5, 50))
-    again = EvaluationResult.from_json(result.to_json())
-    assert again.to_json() == result.to_json()
-    assert again.figures == result.figures
-    np.testing.assert_array_equal(again.per_query["hard"], result.per_query["hard"])
-    assert result.percent()["hard_mAP"] == round(100 * result.figures["hard_mAP"], 2)
+    stored = json.loads(result.to_json())
+    assert stored["figures"] == result.figures
+    assert stored["settings"] == result.settings
+    np.testing.assert_array_equal(np.array(stored["per_query"]["hard"], float), result.per_query["hard"])
     assert result.card["settings"]["scores"]["query_desc_num"] == 600
     assert result.card["settings"]["shortlist"]["length"] == 400
 
