@@ -108,7 +108,8 @@ class _Result:
 def _sample(config: ItqConfig, gallery: Gallery, plan: SamplePlan, display: ItqDisplay) -> AnyArray:
     """Read the sample, in this process where that is quick."""
     meta = gallery.stores[0].meta
-    if config.workers is None and len(plan.rows) * meta.row_bytes <= _HERE_BYTES:
+    is_small = len(plan.rows) * meta.row_bytes <= _HERE_BYTES
+    if is_small and config.workers is None and config.address is None:
         return gather(plan, lambda rows: take(gallery, plan, rows), report=display.read)
     from ames_ray.distributed.itq import gather_with_ray
 

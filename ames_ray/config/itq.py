@@ -42,7 +42,10 @@ class ItqConfig(JobConfig):
     output: FolderPath = Field(description="local .npz or .pt file to write, in the authors' layout")
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
     workers: int | None = Field(
-        None, gt=0, description="Ray tasks that read at once; null: this process alone up to 4 GB of reading"
+        None,
+        gt=0,
+        description="Ray tasks that read at once; null without an address: this process alone up to 4 GB of "
+        "reading",
     )
 
     @model_validator(mode="after")

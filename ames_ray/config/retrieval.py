@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -64,7 +65,8 @@ class PairsConfig(JobConfig):
     workers: int | None = Field(
         1,
         gt=0,
-        description="worker processes; 1 without an address: this one, without Ray; null: all that fit",
+        description="worker processes; 1 without an address or RAY_ADDRESS: this one, without Ray; "
+        "null: all that fit",
     )
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that Ray reserves for a worker")
     stall_timeout: float = Field(
@@ -74,7 +76,7 @@ class PairsConfig(JobConfig):
     @property
     def here(self) -> bool:
         """Whether this process does the work, without Ray."""
-        return self.workers == 1 and self.address is None
+        return self.workers == 1 and self.address is None and not os.environ.get("RAY_ADDRESS")
 
 
 class RankingConfig(PairsConfig):
@@ -88,7 +90,7 @@ class RankingConfig(PairsConfig):
 
     @model_validator(mode="after")
     def _ivf_is_here(self) -> Self:
-        if self.index == "ivf" and not self.here:
+        if self.index == "ivf" and (self.workers != 1 or self.address is not None):
             raise ConfigError("index=ivf is built in this process", "leave out workers= and address=")
         return self
 

@@ -19,6 +19,7 @@ from ames_ray.files import Storage
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.store import codec
 from ames_ray.store.writer import ShardWriter, StoreWriter
+from tests.end_to_end.test_commands import ames_ray
 from tests.retrieval.small import small_model
 from tests.store.builders import make_features, make_manifest, make_meta, make_store
 
@@ -169,13 +170,27 @@ def test_shortlists_of_other_stores_are_refused(
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["neighbors", "score"])
+def test_the_cluster_that_the_environment_names_is_asked(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    stores = [f"query={here / 'good'}", f"gallery={here / 'good'}"]
+    scored = [f"nn_file={here / 'nn.parquet'}", f"model={here / 'model.pt'}"] if verb == "score" else []
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere")
+    done = ames_ray(tmp_path, verb, *stores, *scored, "output=out.parquet")
+    assert done.returncode == 2
+    assert "Ray at nowhere cannot be used" in done.stderr
+
+
 def test_an_index_that_cannot_be_spread_is_said_at_once(
-    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = [f"query={here / 'good'}", f"gallery={here / 'good'}", f"output={tmp_path / 'nn.parquet'}"]
     assert main(["neighbors", *pair, "index=ivf", "workers=2"]) == 2
     assert "index=ivf is built in this process" in capsys.readouterr().err
     assert main(["neighbors", *pair, "index=ivf", "shortlist_size=null"]) == 2
     assert "the whole gallery is asked for" in capsys.readouterr().err
+    # A submitted job is told an address that this index does not need.
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere")
     assert main(["neighbors", *pair, "index=ivf", "shortlist_size=3", "exclude_self=true"]) == 0
     assert not (load_shortlist(str(tmp_path / "nn.parquet")).rows == np.arange(10)[:, None]).any()

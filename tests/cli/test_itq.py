@@ -13,6 +13,7 @@ from ames_ray.cli.main import main
 from ames_ray.model.ames import Ames
 from ames_ray.model.itq import load_rotation
 from ames_ray.model.options import AmesOptions
+from tests.end_to_end.test_commands import ames_ray
 from tests.store.builders import DIM, make_store
 
 
@@ -36,6 +37,13 @@ def test_both_forms_are_read_back_and_start_a_network(
     assert (np.diff(card["result"]["errors"]) <= 0).all()
     network = Ames(AmesOptions(DIM, binary=True, dim=8, blocks=1, feedforward=8))
     assert network.remap_local[0].W.shape == rotation.shape
+
+
+def test_a_cluster_that_is_named_is_asked_for_a_small_sample_as_well(store: Path, tmp_path: Path) -> None:
+    # A process of its own: Ray may be running in this one.
+    done = ames_ray(tmp_path, "itq", f"store={store}", "bits=8", "output=itq.npz", "address=nowhere")
+    assert done.returncode == 2
+    assert "Ray at nowhere cannot be used" in done.stderr
 
 
 def test_equal_commands_write_equal_bytes(store: Path, tmp_path: Path) -> None:
