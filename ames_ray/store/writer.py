@@ -85,6 +85,8 @@ class StoreWriter:
             require_same(old, meta, continues, storage.uri)
             if old.rows != meta.rows:
                 unfinish(storage)
+                # After a kill the next run goes on from the list that it finds, so that must not lag behind.
+                manifest.write(storage, MANIFEST)
                 publish(storage, META, meta.to_json())
         else:
             require_empty(storage)

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ames_ray.datasets.continued import continued
+from ames_ray.datasets.manifest import Manifest
 from ames_ray.files import Storage
 from ames_ray.store.meta import StoreMeta
 from ames_ray.store.reader import Store
@@ -21,9 +23,11 @@ from tests.store.builders import hashes, make_manifest, make_meta, make_store
 
 FORMATS = pytest.mark.parametrize("kind", ["parquet", "hdf5"])
 ROOT = Path(__file__).resolve().parents[2]
-WRITE = """
+IMPORTS = """
 import os, sys
 from pathlib import Path
+"""
+WRITE = """
 from ames_ray.files import Storage
 from ames_ray.store.writer import ShardWriter, StoreWriter
 from tests.store.builders import make_features, make_manifest, make_meta, write_task
@@ -35,8 +39,10 @@ writer = StoreWriter.open(storage, meta, manifest)
 """
 
 
-def run(code: str, *words: object, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    command = [*prefix, sys.executable, "-c", WRITE + code, *map(str, words)]
+def run(
+    code: str, *words: object, prefix: tuple[str, ...] = (), first: str = ""
+) -> subprocess.CompletedProcess[str]:
+    command = [*prefix, sys.executable, "-c", IMPORTS + first + WRITE + code, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
 
@@ -71,6 +77,23 @@ with ShardWriter(storage, meta, task.shard, task.start, task.stop) as shard:
     make_store(tmp_path / "store", 23, format=kind)
     make_store(tmp_path / "fresh", 23, format=kind)
     assert hashes(tmp_path / "store") == hashes(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("at", ["manifest.parquet", "meta.json"])
+def test_a_folder_that_changes_again_is_gone_on_with_after_a_kill(at: str, tmp_path: Path) -> None:
+    """Killed while the list of a store grew, before this file of it was replaced; then a photo left again."""
+    make_store(tmp_path / "store", 7)
+    code = f"""
+replace = Path.replace
+Path.replace = lambda path, target: os._exit(9) if target.name == "{at}" else replace(path, target)
+"""
+    done = run("", "parquet", tmp_path / "store", 9, 6, 16, first=code)
+    assert done.returncode == 9, done.stderr
+    storage, photos = Storage.at(tmp_path / "store"), make_manifest(10)
+    there = Manifest.from_records([photos.record(row) for row in (*range(7), 7, 9)], photos.root)
+    listed = continued(Manifest.read(storage, "manifest.parquet"), there).manifest
+    store = make_store(tmp_path / "store", manifest=listed)
+    assert {"img7", "img9"} < {record.image_id for record in store.manifest}
 
 
 SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c")
