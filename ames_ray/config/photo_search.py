@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ames_ray.model.reranker import load_reranker
-from ames_ray.search.comparison import NetworkComparison, default_comparison
+from ames_ray.search.comparison import MutualComparison, NetworkComparison
 from ames_ray.search.photos import PhotoSearch
 from ames_ray.search.queries import build_query_extractor
 from ames_ray.search.searcher import Searcher, SearchOptions
@@ -31,7 +31,7 @@ def open_search(config: SearchSettings, store: Store, device: str) -> PhotoSearc
     if config.model is not None:
         reranker = load_reranker(config.reranker, config.model, device=device, precision=config.precision)
     comparison = (
-        default_comparison() if reranker is None else NetworkComparison(reranker, config.ensemble_settings)
+        MutualComparison() if reranker is None else NetworkComparison(reranker, config.ensemble_settings)
     )
     # First what refuses a store without reading the weights of its backbone.
     searcher = Searcher(store, comparison, SearchOptions(**config.budgets))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ames_ray.types import BoolArray, ImageRecord, IntArray
 
-_IGNORED = {"crop", "read", "topk", "location_convention", PROJECTED_FROM}
+_IGNORED = {"crop", "read", "location_convention", PROJECTED_FROM}
 """Settings that change no descriptor, or only round it: R1M keeps truncated pictures, queries are cropped,
 budgets and codecs differ."""
 

@@ -129,16 +129,13 @@ def find_neighbors(
     return Shortlist(rows, similarities, query.meta.manifest_digest, gallery.manifest_digest, made)
 
 
-def nearest(
-    queries: FloatArray, gallery: Iterable[FloatArray], size: int | None, *, exclude_self: bool = False
-) -> tuple[IntArray, FloatArray]:
+def nearest(queries: FloatArray, gallery: Iterable[Block], size: int | None) -> tuple[IntArray, FloatArray]:
     """The `size` gallery rows with the largest inner products, best first; of equal ones the lower row.
 
     Args:
         queries: (Q, D) float32. A query that is not finite has no neighbours.
-        gallery: Blocks (N, D) float32; their rows are counted on. A row that is not finite is passed over.
+        gallery: Blocks in ascending order of their rows.
         size: Length K of a list, or none for the whole gallery; a gallery of fewer rows gives shorter lists.
-        exclude_self: Gallery row i is query i, and is not its own neighbour.
 
     Returns:
         (Q, K) int64 rows, -1 where there are no more; (Q, K) float32 similarities, NaN there.
@@ -148,11 +145,9 @@ def nearest(
         DatasetError: Descriptors of another width than the queries'.
     """
     check_size(size)
-    best, first = Best(len(queries), size), 0
-    for values in gallery:
-        block = Block.of(values, first)
-        best.add(block_neighbors(queries, block, size, best.bar, 0 if exclude_self else None))
-        first += len(values)
+    best = Best(len(queries), size)
+    for block in gallery:
+        best.add(block_neighbors(queries, block, size, best.bar))
     rows, similarities = best.lists()
     similarities[rows < 0] = np.nan
     return rows, similarities

@@ -1,4 +1,4 @@
-"""How a query is compared with the images of its shortlist, and the one place where the default is chosen."""
+"""How a query is compared with the images of its shortlist."""
 
 from __future__ import annotations
 
@@ -128,11 +128,6 @@ class NetworkComparison:
                 for look, valid in zip(attention, images.valid, strict=True)
             ]
         return _all_matches(query, images)
-
-
-def default_comparison() -> Comparison:
-    """What re-ranks where no model is named."""
-    return MutualComparison()
 
 
 def _all_matches(query: FeatureBatch, images: FeatureBatch) -> list[Matches]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ames_ray.errors import ConfigError
+from ames_ray.retrieval.block import Block
 from ames_ray.retrieval.blocks import pooled_rows, pooled_width
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import BLOCK_ROWS, nearest
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _READ_ROWS = 200
 """Images that are read and compared at once."""
+_SHOWN_MATCHES = 60
+"""Agreeing places that are kept of an image."""
 _HELD_BYTES = 1 << 30
 """Global descriptors up to this size stay in memory between searches."""
 
@@ -44,7 +47,6 @@ class SearchOptions:
         num_rerank: Images at the head of the first ranking to compare; 0 keeps its order.
         query_desc_num: Local descriptors used of a query, at most.
         db_desc_num: Local descriptors used of a gallery image, at most.
-        shown_matches: Agreeing places to keep of an image.
 
     Raises:
         ConfigError: A number is out of range.
@@ -55,7 +57,6 @@ class SearchOptions:
     num_rerank: int = 100
     query_desc_num: int = 600
     db_desc_num: int = 600
-    shown_matches: int = 60
 
     def __post_init__(self) -> None:
         for name, least in (("num_results", 1), ("num_rerank", 0), ("query_desc_num", 1), ("db_desc_num", 1)):
@@ -70,7 +71,6 @@ class Searcher:
         store: The gallery.
         comparison: What re-ranks.
         options: How much, where a search does not say.
-        hidden: Rows that are not to be found, besides those of photos that were removed.
 
     Attributes:
         comparison: What re-ranks.
@@ -80,9 +80,7 @@ class Searcher:
         StoreError: The store lacks the global descriptor, or the comparison cannot take it.
     """
 
-    def __init__(
-        self, store: Store, comparison: Comparison, options: SearchOptions, hidden: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, store: Store, comparison: Comparison, options: SearchOptions) -> None:
         self._width = pooled_width((store,), options.pooled)
         if options.num_rerank:
             comparison.check(store)
@@ -90,7 +88,6 @@ class Searcher:
         self._gallery = Gallery((store,))
         self.comparison = comparison
         self.options = options
-        self._hidden = np.asarray(hidden, np.int64)
 
     def __call__(
         self, queries: Sequence[ImageFeatures], options: SearchOptions | None = None
@@ -166,7 +163,7 @@ class Searcher:
         return found
 
     def _agreement(self, query_xy: FloatArray, found: Matches, places: Places) -> Agreement:
-        kept = slice(self.options.shown_matches)
+        kept = slice(_SHOWN_MATCHES)
         return Agreement(
             query_xy[found.query[kept]],
             places.xy[found.image[kept]],
@@ -175,18 +172,15 @@ class Searcher:
             (places.width, places.height),
         )
 
-    def _blocks(self) -> Iterable[FloatArray]:
+    def _blocks(self) -> Iterable[Block]:
         small = 4 * self._store.meta.rows * self._width <= _HELD_BYTES
         return self._held if small else self._read_blocks()
 
     @cached_property
-    def _held(self) -> list[FloatArray]:
+    def _held(self) -> list[Block]:
         return list(self._read_blocks())
 
-    def _read_blocks(self) -> Iterator[FloatArray]:
+    def _read_blocks(self) -> Iterator[Block]:
         for start in range(0, self._store.meta.rows, BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, self._store.meta.rows)
-            block = pooled_rows(self._gallery, self.options.pooled, start, stop)
-            hidden = self._hidden[(self._hidden >= start) & (self._hidden < stop)]
-            block[hidden - start] = np.nan
-            yield block
+            yield Block.of(pooled_rows(self._gallery, self.options.pooled, start, stop), start)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ames_ray.errors import ConfigError, DatasetError, StoreError
 from ames_ray.files import Storage
 from ames_ray.retrieval import block, neighbors
+from ames_ray.retrieval.block import Best, Block, block_neighbors
 from ames_ray.retrieval.blocks import pooled_width
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.kept import kept_shortlist
@@ -41,12 +42,19 @@ def searches(draw: st.DrawFn) -> tuple[FloatArray, FloatArray, int | None, list[
     return queries, gallery, draw(st.none() | st.integers(1, rows + 3)), sorted(cuts)
 
 
+def blocks(gallery: FloatArray, *cuts: int) -> list[Block]:
+    return [
+        Block.of(gallery[start:stop], start)
+        for start, stop in zip((0, *cuts), (*cuts, len(gallery)), strict=True)
+    ]
+
+
 @given(searches())
 def test_any_blocks_give_the_lists_of_brute_force(
     search: tuple[FloatArray, FloatArray, int | None, list[int]],
 ) -> None:
     queries, gallery, size, cuts = search
-    rows, similarities = nearest(queries, np.split(gallery, cuts), size)
+    rows, similarities = nearest(queries, blocks(gallery, *cuts), size)
     assert [line[line >= 0].tolist() for line in rows] == brute_force(queries, gallery, size)
     assert [str(array.dtype) for array in (rows, similarities)] == ["int64", "float32"]
     for query, line, values in zip(queries, rows, similarities, strict=True):
@@ -59,7 +67,10 @@ def test_an_image_is_not_its_own_neighbor(
     search: tuple[FloatArray, FloatArray, int | None, list[int]], size: int
 ) -> None:
     _, gallery, _, cuts = search
-    rows, _ = nearest(gallery, np.split(gallery, cuts), size + 1, exclude_self=True)
+    best = Best(len(gallery), size + 1)
+    for part in blocks(gallery, *cuts):
+        best.add(block_neighbors(gallery, part, size + 1, best.bar, 0))
+    rows, _ = best.lists()
     for number, (line, whole) in enumerate(zip(rows, brute_force(gallery, gallery, None), strict=True)):
         assert line[line >= 0].tolist() == [row for row in whole if row != number][: size + 1]
 
@@ -68,16 +79,16 @@ def test_many_queries_meet_a_block_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     g = np.random.default_rng(0)
     queries = g.integers(-3, 4, (11, 4)).astype(np.float32)
     gallery = g.integers(-3, 4, (30, 4)).astype(np.float32)
-    expected = nearest(queries, [gallery], 7)
+    expected = nearest(queries, blocks(gallery), 7)
     monkeypatch.setattr(block, "QUERY_ROWS", 4)
     monkeypatch.setattr(block, "MERGED_VALUES", 50)
-    np.testing.assert_array_equal(nearest(queries, [gallery[:9], gallery[9:]], 7)[0], expected[0])
+    np.testing.assert_array_equal(nearest(queries, blocks(gallery, 9), 7)[0], expected[0])
 
 
 def test_what_is_not_finite_is_nobodys_neighbor() -> None:
     gallery = np.array([[1, 0], [np.nan, 0], [3, 0], [np.inf, 1], [2, 0]], np.float32)
     queries = np.array([[1, 0], [np.nan, 1]], np.float32)
-    rows, similarities = nearest(queries, [gallery[:2], gallery[2:]], None)
+    rows, similarities = nearest(queries, blocks(gallery, 2), None)
     assert rows[0].tolist()[:3] == [2, 4, 0]
     assert (rows[0][3:] == -1).all()
     assert (rows[1] == -1).all()
@@ -87,7 +98,7 @@ def test_what_is_not_finite_is_nobodys_neighbor() -> None:
 def test_other_widths_and_no_size_are_refused() -> None:
     queries = np.ones((2, 3), np.float32)
     with pytest.raises(DatasetError, match="descriptors are 2 wide, the queries 3"):
-        nearest(queries, [np.ones((4, 2), np.float32)], 1)
+        nearest(queries, blocks(np.ones((4, 2), np.float32)), 1)
     with pytest.raises(ConfigError, match="shortlist_size=0"):
         nearest(queries, [], 0)
 

@@ -35,10 +35,6 @@ def described(store: Store, query: str) -> list[ImageFeatures]:
     return [describe(record, extractor, read_options(store)) for record in find_queries(query)]
 
 
-def rows_of(store: Store) -> dict[str, int]:
-    return {record.image_id: record.row for record in store.manifest}
-
-
 def test_a_turned_photo_finds_its_original_first(store: Store, tmp_path: Path) -> None:
     turned(Path(store.manifest.root) / "coffee_280x210.png", tmp_path / "mine.png")
     (found,) = Searcher(store, MutualComparison(), SearchOptions())(
@@ -104,15 +100,6 @@ def test_a_reranker_without_attention_shows_nearest_neighbours(store: Store) -> 
     assert best.agreement is not None
     assert best.agreement.count > 20
     np.testing.assert_array_equal(best.agreement.query_xy, best.agreement.image_xy)
-
-
-def test_hidden_rows_are_not_found(store: Store) -> None:
-    row = rows_of(store)["coffee_280x210.png"]
-    query = str(Path(store.manifest.root) / "coffee_280x210.png")
-    everything = SearchOptions(num_results=100)
-    (shown,) = Searcher(store, MutualComparison(), everything)(described(store, query))
-    (hidden,) = Searcher(store, MutualComparison(), everything, [row])(described(store, query))
-    assert {h.record.row for h in shown.hits} - {h.record.row for h in hidden.hits} == {row}
 
 
 def test_a_bad_photo_is_a_result_with_its_reason(store: Store, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ames_ray.config.compose import compose
 from ames_ray.config.serve import ServeConfig
 from ames_ray.errors import StoreError
 from ames_ray.files import Storage
-from ames_ray.search.comparison import default_comparison
+from ames_ray.search.comparison import MutualComparison
 from ames_ray.search.queries import build_query_extractor, describe, find_queries, read_options
 from ames_ray.search.searcher import Searcher, SearchOptions
 from ames_ray.service import uploads
@@ -72,7 +72,7 @@ def test_a_form_and_plain_bytes_give_what_the_searcher_gives(
     client: TestClient, engine: SearchEngine, folder: Path, photo: bytes
 ) -> None:
     store = Store.open(engine.config.store)
-    searcher = Searcher(store, default_comparison(), SearchOptions(num_results=5), [REMOVED])
+    searcher = Searcher(store, MutualComparison(), SearchOptions(num_results=5))
     extractor = build_query_extractor(store, "cpu")
     query = describe(find_queries(str(folder / "me.png"))[0], extractor, read_options(store))
     expected = searcher([query])[0].lines()
