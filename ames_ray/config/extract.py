@@ -96,8 +96,15 @@ class ExtractConfig(ImagesConfig):
     detector: FileOrName | None = Field(
         None, description="detector weights file; `none` for descriptors picked by their norm"
     )
-    topk: int = Field(700, gt=0, description="local descriptors kept per image, strongest first")
-    imsize: int | None = Field(None, gt=0, description="longer side after resizing [pixels]; null: as it is")
+    topk: int = Field(
+        700, gt=0, description="local descriptors kept per image, strongest first; where not given, sift: 300"
+    )
+    imsize: int | None = Field(
+        None,
+        gt=0,
+        description="longer side after resizing [pixels]; null: as it is; where not given, sift: 640, "
+        "dinov2: 770",
+    )
     min_side: int = Field(
         1, gt=0, description="smaller pictures (after resizing) become failed rows [pixels]"
     )

@@ -40,7 +40,11 @@ class TrainDetectorConfig(ImagesConfig):
     weights: FileOrName | None = Field(
         None, description="weights file or Hugging Face id; null: the published ones"
     )
-    imsize: int | None = Field(None, gt=0, description="longer side after resizing [pixels]; null: as it is")
+    imsize: int | None = Field(
+        None,
+        gt=0,
+        description="longer side after resizing [pixels]; null: as it is; where not given, dinov2: 770",
+    )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="arithmetic of the backbone; the detector computes in float32"
     )

@@ -14,6 +14,7 @@ from ames_ray.config.report import CompareConfig
 from ames_ray.config.retrieval import NeighborsConfig
 from ames_ray.config.search import SearchConfig
 from ames_ray.config.store import ExportConfig, ImportConfig, InfoConfig
+from ames_ray.config.train_detector import TrainDetectorConfig
 from ames_ray.config.tune import TuneConfig
 from ames_ray.errors import ConfigError
 
@@ -24,6 +25,24 @@ def test_defaults_come_from_the_backbone_group() -> None:
     assert compose(ExtractConfig, NEEDED).topk == 300
     dinov2 = compose(ExtractConfig, [*NEEDED, "backbone=dinov2"])
     assert (dinov2.topk, dinov2.imsize) == (700, 770)
+
+
+@pytest.mark.parametrize(
+    ("job", "backbone"),
+    [
+        *((ExtractConfig, backbone) for backbone in ("sift", "dinov2", "dinov2_vits14_reg", "cvnet")),
+        *((TrainDetectorConfig, backbone) for backbone in ("dinov2", "dinov2_vits14_reg", "cvnet")),
+    ],
+)
+def test_what_a_backbone_brings_is_said_where_the_help_shows_another_default(
+    job: type[ExtractConfig | TrainDetectorConfig], backbone: str
+) -> None:
+    composed = compose(job, [*NEEDED, f"backbone={backbone}"])
+    given = {"images", "output", "backbone"}
+    for name, field in job.model_fields.items():
+        value = getattr(composed, name)
+        if name not in given and value != field.default:
+            assert f"{backbone.partition('_')[0]}: {value}" in str(field.description)
 
 
 def test_a_setting_beats_its_group_whatever_the_order() -> None:
