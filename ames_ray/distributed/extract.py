@@ -39,6 +39,7 @@ from ames_ray.files import Storage, to_json
 from ames_ray.store.clear import clear, stored_bytes
 from ames_ray.store.meta import JOB, add_counts
 from ames_ray.store.removed import write_removed
+from ames_ray.store.shards import is_finished
 from ames_ray.store.writer import ShardTask, StoreWriter
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def run(
         report = _report(config, writer, state, seconds, todo)
         if removed is not None:
             write_removed(storage, removed)
-        if tasks or not writer.is_finished():
+        if tasks or not is_finished(storage):
             writer.finish(make_card("extract", config.model_dump(), asdict(report), meta.settings))
     if config.strict and report.failed:
         failed = sum(report.failed.values())

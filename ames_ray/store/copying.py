@@ -11,7 +11,7 @@ from ames_ray.files import to_json
 from ames_ray.store.guard import publish
 from ames_ray.store.meta import CARD, SOURCES
 from ames_ray.store.removed import REMOVED, write_removed
-from ames_ray.store.shards import read_marks
+from ames_ray.store.shards import is_finished, read_marks
 from ames_ray.store.writer import ShardWriter, StoreWriter
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def filling(
         _require_same_sources(storage, sources)
         writer = StoreWriter.open(storage, meta, manifest)
         tasks = writer.pending()
-        if not tasks and writer.is_finished():
+        if not tasks and is_finished(storage):
             raise _finished(storage)
         publish(storage, SOURCES, to_json(sources))
         yield tasks

@@ -143,6 +143,15 @@ def read_shard_list(storage: Storage) -> dict[int, ShardSummary]:
     return {summary.shard: summary for summary in (summary_from_json(item, name) for item in items)}
 
 
+def is_finished(storage: Storage) -> bool:
+    """Whether the list of shards is that of the marks, and the card is there and sound."""
+    try:
+        json.loads(storage.read(CARD))
+        return read_shard_list(storage) == read_marks(storage)
+    except (StoreError, ValueError):
+        return False
+
+
 def content_digest(summaries: Mapping[int, ShardSummary]) -> str:
     """SHA-256 over the hashes of all shards: what a copy of the whole content was made from."""
     lines = "".join(f"{summaries[shard].sha256}\n" for shard in sorted(summaries))

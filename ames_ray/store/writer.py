@@ -5,7 +5,6 @@ A kill at any moment leaves either a shard that counts or one that is made again
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ from ames_ray.store.shards import (
     is_whole,
     open_shard,
     read_marks,
-    read_shard_list,
     unfinish,
     withdraw,
     write_mark,
@@ -131,14 +129,6 @@ class StoreWriter:
         """What is known of the shards that count, in order."""
         marks = read_marks(self._storage)
         return [marks[shard] for shard in sorted(marks) if shard < self._meta.shards]
-
-    def is_finished(self) -> bool:
-        """Whether the list of shards and the card are there and sound; all shards count."""
-        try:
-            json.loads(self._storage.read(CARD))
-            return read_shard_list(self._storage) == {mark.shard: mark for mark in self.summaries()}
-        except (StoreError, ValueError):
-            return False
 
     def finish(self, card: Mapping[str, Any]) -> None:
         """Publish the list of shards, of failed rows, and last the card, which makes the store finished.

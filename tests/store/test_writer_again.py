@@ -13,6 +13,7 @@ from ames_ray.files import Storage
 from ames_ray.store.clear import clear, stored_bytes
 from ames_ray.store.meta import PACK
 from ames_ray.store.reader import Store
+from ames_ray.store.shards import is_finished
 from ames_ray.store.writer import ShardTask, ShardWriter, StoreWriter
 from tests.store.builders import (
     all_features,
@@ -219,9 +220,9 @@ def test_a_store_is_finished_where_its_list_is_that_of_its_marks(tmp_path: Path)
         ("shards.json", b"{}"),
         ("card.json", b"{"),
     ):
-        assert writer.is_finished()
+        assert is_finished(store.storage)
         (tmp_path / "one" / name).write_bytes(data)
-        assert not writer.is_finished()
+        assert not is_finished(store.storage)
         writer.finish({})
 
 
