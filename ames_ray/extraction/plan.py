@@ -10,6 +10,7 @@ import numpy as np
 
 from ames_ray.errors import ImageError, ResourceError
 from ames_ray.images.read import file_size
+from ames_ray.model.projection import PROJECTION
 
 if TYPE_CHECKING:
     from ames_ray.datasets.manifest import Manifest
@@ -24,6 +25,8 @@ _BESIDE_SHARD = 5_000
 """Schema and settings in a shard, and its mark, about."""
 _SAMPLE = 200
 """Files that are looked at for the average size of one."""
+_FEW = 100
+"""Descriptors of an image that still rank well, for advice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +134,18 @@ def require_room(plan: Plan, meta: StoreMeta, where: str) -> None:
     smaller = [f"{name}: {size(total)}" for name, total in cheaper(meta).items()]
     raise ResourceError(
         f"the store needs {size(plan.missing_bytes)} more, {where} has {size(plan.free_bytes)} free",
-        "free some space, write elsewhere, or store less. " + "; ".join(smaller),
+        "free some space or write elsewhere" + (f", or store less: {'; '.join(smaller)}" if smaller else ""),
     )
 
 
 def cheaper(meta: StoreMeta) -> dict[str, int]:
-    """Bytes of the whole store under other choices, by the words that ask for them."""
-    choices = {
-        "codec=float32": replace(meta, codec="float32"),
-        "codec=float16": replace(meta, codec="float16"),
-        "codec=float16 topk=100": replace(meta, codec="float16", topk=min(meta.topk, 100)),
-    }
-    return {words: other.rows * other.row_bytes for words, other in choices.items()}
+    """Bytes of the whole store under choices that make it smaller, by the words that ask for them."""
+    choices = {f"topk={_FEW}": replace(meta, topk=_FEW)} if meta.topk > _FEW else {}
+    # With a projection, its model decides how payloads are stored.
+    if meta.codec == "float32" and PROJECTION not in meta.settings:
+        both = {f"codec=float16 {words}": replace(less, codec="float16") for words, less in choices.items()}
+        choices = {"codec=float16": replace(meta, codec="float16"), **choices, **both}
+    return {words: less.rows * less.row_bytes for words, less in choices.items()}
 
 
 def size(count: float) -> str:

@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 
 from ames_ray.cli.main import main
+from ames_ray.config.compose import compose
+from ames_ray.config.extract import ExtractConfig
+from ames_ray.config.options import dataset_options, planned_spec, store_meta
 from ames_ray.datasets.manifest import Manifest
-from ames_ray.extraction.plan import Plan, average_file_bytes, make_pace
+from ames_ray.datasets.registry import build_manifest
+from ames_ray.extraction.plan import Plan, average_file_bytes, cheaper, make_pace
+from ames_ray.model.checkpoints import save_ames
+from ames_ray.model.options import AmesOptions
+from ames_ray.store.meta import StoreMeta
 from ames_ray.types import ImageRecord
+from tests.model.networks import random_model
 from tests.photos import make_photos
 
 MILLION = Plan(
@@ -95,6 +103,36 @@ def test_gpu_hours_follow_the_share_of_a_gpu(tmp_path: Path, capsys: pytest.Capt
     assert "4 h at 0.0 images/s" in printed
 
 
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ([], ["topk=100"]),
+        (["topk=100"], []),
+        (["codec=float32"], ["codec=float16", "topk=100", "codec=float16 topk=100"]),
+        (["codec=float32", "topk=50"], ["codec=float16"]),
+        (["projection"], ["topk=100"]),
+        (["projection", "codec=float32"], ["topk=100"]),
+    ],
+)
+def test_advice_saves_what_it_says(words: list[str], advice: list[str], tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 2)
+    save_ames(random_model(AmesOptions(128, dim=32, blocks=1, feedforward=8)), tmp_path / "model.pt")
+    given = {"images": str(tmp_path / "photos"), "output": "x"}
+    for word in words:
+        name, _, value = word.partition("=")
+        given[name] = value or str(tmp_path / "model.pt")
+
+    def planned(more: str) -> StoreMeta:
+        changed = given | dict(word.split("=") for word in more.split())
+        config = compose(ExtractConfig, [f"{name}={value}" for name, value in changed.items()])
+        return store_meta(config, build_manifest(dataset_options(config)), planned_spec(config))
+
+    found = cheaper(planned(""))
+    assert list(found) == advice
+    for more, total in found.items():
+        assert total == 2 * planned(more).row_bytes < 2 * planned("").row_bytes
+
+
 def test_what_cannot_fit_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,7 +140,11 @@ def test_what_cannot_fit_is_refused(
     words = ["plan", f"images={tmp_path / 'photos'}", f"output={tmp_path / 'store'}", "rate=5"]
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(1000, 0, 1000))
     assert main(words) == 2
-    assert "has 1.0 kB free" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "has 1.0 kB free" in said
+    assert "or store less: topk=100: " in said
+    assert main([*words, "topk=100"]) == 2
+    assert "store less" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["rate=0", "rate=-1", "rate=inf", "rate=nan", "workers=0"])
