@@ -64,10 +64,11 @@ def budgets_of(space: Space) -> list[Budget]:
 
 
 def with_budgets(config: TuneConfig, space: Space) -> Space:
-    """The space with the command's networks and budgets where it names none itself."""
+    """The space, with networks and budgets of the command or of its scores where it names none."""
+    of = config if config.scores is None else load_pair_scores(config.scores)
     for name, values in (
-        ("db_desc_num", [config.db_desc_num]),
-        ("query_desc_num", [config.query_desc_num]),
+        ("db_desc_num", [of.db_desc_num]),
+        ("query_desc_num", [of.query_desc_num]),
         ("model", config.model or [str(config.scores)]),
     ):
         space = space.with_constant(name, values)

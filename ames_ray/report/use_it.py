@@ -10,7 +10,15 @@ from ames_ray.config.train import DECIDE_NOTHING, RECIPE, TrainSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_USUAL = {"protocol": None, "nn_file": None, "pooled": "global", "index": "exact", "reranker": "ames"}
+_USUAL = {
+    "protocol": None,
+    "nn_file": None,
+    "pooled": "global",
+    "index": "exact",
+    "nprobe": 64,
+    "reranker": "ames",
+    "precision": "float32",
+}
 """Settings of `evaluate` that the figures depend on, with their defaults."""
 
 
