@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ames_ray.errors import ResourceError
-from ames_ray.retrieval.blocks import pooled_width
+from ames_ray.retrieval.pooled import pooled_width
 from ames_ray.store.reader import Store
 
 if TYPE_CHECKING:

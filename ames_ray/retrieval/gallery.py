@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -50,6 +50,9 @@ class Gallery:
                     f"{pair} do not make one gallery: {'; '.join(lines)}",
                     "extract both with equal settings",
                 )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"stores": self.stores}
 
     @classmethod
     def open(cls, uris: Sequence[str]) -> Self:

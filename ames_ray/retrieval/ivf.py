@@ -13,9 +13,9 @@ import numpy as np
 
 from ames_ray.errors import ConfigError, StoreError
 from ames_ray.evaluation.scores import Shortlist
-from ames_ray.retrieval.blocks import pooled_rows
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import BLOCK_ROWS, check_pair, check_size
+from ames_ray.retrieval.pooled import pooled_rows
 
 if TYPE_CHECKING:
     from ames_ray.retrieval.block import Lists

@@ -18,9 +18,9 @@ import numpy as np
 from ames_ray.errors import ConfigError, StoreError
 from ames_ray.evaluation.scores import Shortlist
 from ames_ray.retrieval.block import QUERY_ROWS, Best, Block, block_neighbors, stacked
-from ames_ray.retrieval.blocks import pooled_rows, pooled_width, without_caches
 from ames_ray.retrieval.crew import in_order, threads
 from ames_ray.retrieval.gallery import Gallery, differences
+from ames_ray.retrieval.pooled import pooled_rows, pooled_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -119,7 +119,7 @@ def find_neighbors(
     queries = pooled_rows(Gallery((query,)), pooled, 0, query.meta.rows)
     group = max(1, min(GROUP_QUERIES, GROUP_VALUES // min(size, BLOCK_ROWS)) // QUERY_ROWS) * QUERY_ROWS
     best = {first: Best(min(group, len(queries) - first), size) for first in range(0, len(queries), group)}
-    make = partial(BlockSearch, without_caches(*gallery.stores), pooled, size, exclude_self=exclude_self)
+    make = partial(BlockSearch, gallery, pooled, size, exclude_self=exclude_self)
     with (hire or threads(_HERE))(make) as crew:
         for task, found in in_order(crew, _tasks(queries, len(gallery), best, crew.size)):
             best[task.first].add(found)

@@ -15,7 +15,6 @@ import numpy as np
 
 from ames_ray.errors import WeightsError
 from ames_ray.evaluation.scores import refuse_repeats
-from ames_ray.retrieval.blocks import without_caches
 from ames_ray.retrieval.crew import as_finished, threads
 from ames_ray.retrieval.scoring import PIECE_PAIRS, PairScorer
 
@@ -87,7 +86,7 @@ def score_pairs(
             take(task, kept)
     report(done, total)
     if missing:
-        own = partial(PairScorer, shortlist, _bare(query), without_caches(*gallery.stores), options=options)
+        own = partial(PairScorer, shortlist, query, gallery, options=options)
         make = partial(PieceWorker, own, load or (lambda: reranker), pieces, scorer.digest)
         with (hire or threads())(make) as crew:
             for task, values in as_finished(crew, missing):
@@ -162,10 +161,6 @@ def forget_pieces(pieces: Storage) -> None:
 def _refuse_repeats(shortlist: Shortlist) -> None:
     for number, line in enumerate(shortlist.rows):
         refuse_repeats(line[line >= 0], f"the shortlist of query {number} holds")
-
-
-def _bare(store: Store) -> Store:
-    return without_caches(store).stores[0]
 
 
 def _pairs(task: Task) -> int:

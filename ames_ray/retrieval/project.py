@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ames_ray.errors import WeightsError
 from ames_ray.files import Storage
 from ames_ray.model.projection import PROJECTION, project_image, projected_kind
-from ames_ray.retrieval.blocks import without_caches
 from ames_ray.retrieval.crew import as_finished, threads
 from ames_ray.store.copying import filling, write_shard
 from ames_ray.store.reader import Store
@@ -121,7 +120,7 @@ def project_store(
     ) as tasks:
         done = meta.rows - sum(task.stop - task.start for task in tasks)
         report(done, meta.rows)
-        make = partial(ShardProjector, without_caches(store).stores[0], storage, meta, load)
+        make = partial(ShardProjector, store, storage, meta, load)
         if tasks:
             with (hire or threads())(make) as crew:
                 for _, rows in as_finished(crew, tasks):

@@ -10,9 +10,9 @@ import numpy as np
 
 from ames_ray.errors import ConfigError
 from ames_ray.retrieval.block import Block
-from ames_ray.retrieval.blocks import pooled_rows, pooled_width
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import BLOCK_ROWS, nearest
+from ames_ray.retrieval.pooled import pooled_rows, pooled_width
 from ames_ray.search.places import find_places
 from ames_ray.search.results import Agreement, Hit, SearchResult
 from ames_ray.store.codec import as_stored

@@ -45,6 +45,10 @@ class Store:
         self.meta = meta
         self.summaries = summaries
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process reads the image list, the rows and the card where it needs them.
+        return {"storage": self.storage, "meta": self.meta, "summaries": self.summaries}
+
     @classmethod
     def open(cls, uri: str, allow_partial: bool = False) -> Self:
         """Open a store.
@@ -59,7 +63,7 @@ class Store:
         """
         storage = Storage.at(uri)
         if not storage.exists(META):
-            if uri.endswith(_HDF5):
+            if storage.root.endswith(_HDF5):
                 return cls._of_authors(storage)
             raise StoreError(
                 f"{storage.uri} is no store: it has no {META}", "`ames-ray extract` makes a store"

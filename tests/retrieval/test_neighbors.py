@@ -13,10 +13,10 @@ from ames_ray.errors import ConfigError, DatasetError, StoreError
 from ames_ray.files import Storage
 from ames_ray.retrieval import block, neighbors
 from ames_ray.retrieval.block import Best, Block, block_neighbors
-from ames_ray.retrieval.blocks import pooled_width
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.kept import kept_shortlist
 from ames_ray.retrieval.neighbors import find_neighbors, nearest
+from ames_ray.retrieval.pooled import pooled_width
 from ames_ray.store.reader import Store
 from ames_ray.store.removed import write_removed
 from ames_ray.types import FloatArray, IntArray

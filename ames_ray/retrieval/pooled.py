@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ames_ray.errors import StoreError
-from ames_ray.retrieval.gallery import Gallery
-from ames_ray.store.reader import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ames_ray.retrieval.gallery import Gallery
+    from ames_ray.store.reader import Store
     from ames_ray.types import FloatArray
 
 
@@ -62,8 +62,3 @@ def pooled_rows(gallery: Gallery, name: str, start: int, stop: int) -> FloatArra
             found[first + rows.start - start : first + rows.stop - start] = values
         first += store.meta.rows
     return found
-
-
-def without_caches(*stores: Store) -> Gallery:
-    """The same stores, light to send to another process: an image list that was read stays here."""
-    return Gallery(tuple(Store(store.storage, store.meta, store.summaries) for store in stores))
