@@ -107,14 +107,12 @@ def pooled_names(local: str, key: str) -> tuple[str, str]:
 
 def find_pooled(local: str) -> dict[str, str]:
     """Files of the global descriptors beside a file of local ones, as far as there are any, by name."""
-    path = Storage.at(local).local
-    if path is None:
-        return {}
+    folder, file = Storage.of_file(local)
     found = {}
     for key in POOLED:
-        for name in pooled_names(path.name, key):
-            if key not in found and _is_there(path.with_name(name)):
-                found[key] = str(path.with_name(name))
+        for name in pooled_names(file, key):
+            if key not in found and _has_pooled(folder, name):
+                found[key] = folder.address(name)
     return found
 
 
@@ -140,6 +138,13 @@ def _chunks(path: Path) -> Iterator[str]:
     pattern = re.compile(f"{re.escape(backbone)}_x[a-z]{{2,}}{re.escape(mark + rest)}")
     if path.parent.is_dir():
         yield from (other.name for other in path.parent.iterdir() if pattern.fullmatch(other.name))
+
+
+def _has_pooled(folder: Storage, name: str) -> bool:
+    if folder.local is not None:
+        return _is_there(folder.local / name)
+    # Raw float32 without a header is mapped, which takes a local disk.
+    return name.endswith(".hdf5") and folder.exists(name)
 
 
 def _is_there(path: Path) -> bool:

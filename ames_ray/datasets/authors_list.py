@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.datasets.registry import R1M_FOLDER, DatasetOptions, build_manifest
-from ames_ray.files import is_remote
+from ames_ray.files import Storage, is_remote
 from ames_ray.types import ImageRecord
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ def authors_manifest(uri: str, rows: int) -> Manifest:
     options = None if is_remote(uri) else _listed(Path(uri))
     if options is not None:
         return build_manifest(options)
-    stem = uri.rpartition("/")[2].removesuffix(".hdf5").removesuffix("_local")
+    folder, name = Storage.of_file(uri)
+    stem = name.removesuffix(".hdf5").removesuffix("_local")
     note = f"no list of {stem} is known: its images are numbered"
-    return Manifest.from_records(
-        _numbered(stem, rows), uri.rpartition("/")[0], notes=[note], allow_outside=True
-    )
+    return Manifest.from_records(_numbered(stem, rows), folder.uri, notes=[note], allow_outside=True)
 
 
 def _listed(path: Path) -> DatasetOptions | None:

@@ -228,7 +228,7 @@ def _identity(uri: str, rows: int) -> dict[str, object]:
     path = Storage.at(uri).local
     stat = path.stat() if path is not None else None
     return {
-        "name": uri.rpartition("/")[2],
+        "name": Storage.of_file(uri)[1],
         "rows": rows,
         "bytes": stat.st_size if stat else None,
         "changed": stat.st_mtime_ns if stat else None,

@@ -100,6 +100,25 @@ extract_here(sys.argv[1:])
     assert same_as_folder(contents(s3, f"killed-{moment}/"), stores / "store")
 
 
+def test_the_authors_files_may_lie_in_the_bucket(
+    stores: Path, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = ["store", "export", str(stores / "store"), f"output={tmp_path / 'sift_gallery_local.hdf5'}"]
+    assert main(export) == 0
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    folder = Storage.at(f"s3://{BUCKET}/authors?endpoint_override={s3.host}&scheme=http")
+    for path in tmp_path.iterdir():
+        folder.publish(path.name, path.read_bytes())
+    near = Store.open(str(tmp_path / "sift_gallery_local.hdf5"))
+    far = Store.open(folder.address("sift_gallery_local.hdf5"))
+    assert far.meta == near.meta
+    rows = [7, 0, 3, 3]
+    assert np.array_equal(near.read(rows, 5).descriptors, far.read(rows, 5).descriptors)
+    assert np.array_equal(near.pooled("global"), far.pooled("global"))
+    assert [r.image_id for r in far.manifest] == [r.image_id for r in near.manifest]
+    assert far.manifest.root == folder.uri
+
+
 def test_photos_may_lie_in_the_bucket(stores: Path, s3: S3Server) -> None:
     storage = Storage.at(f"s3://{BUCKET}/photos")
     for path in (stores / "photos").iterdir():
