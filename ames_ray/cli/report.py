@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
@@ -69,9 +70,9 @@ def _tuning(uri: str, missing: list[str]) -> bytes:
 
 def _evaluation(uri: str, config: ReportConfig, missing: list[str]) -> bytes:
     evaluation = Evaluation.read(uri)
-    found = _or_missing(
-        missing, "no precision over recall", lambda: rankings(evaluation, protocol_of(evaluation))
-    )
+    no_curves = "no precision over recall"
+    found = _or_missing(missing, no_curves, lambda: rankings(evaluation, protocol_of(evaluation)))
+    drawn = _or_missing(missing, no_curves, partial(curves, found)) if found else None
     queries = _or_missing(missing, "no names and pictures of the queries", lambda: query_list(evaluation))
     pictures = None
     if config.pictures and queries is not None:
@@ -84,7 +85,7 @@ def _evaluation(uri: str, config: ReportConfig, missing: list[str]) -> bytes:
         missing += pictures.notes
     return evaluation_page(
         evaluation,
-        curves=curves(found) if found else None,
+        curves=drawn,
         names=[record.image_id for record in queries or []],
         pictures=pictures,
         missing=missing,

@@ -77,7 +77,7 @@ def _shortlist(evaluation: Evaluation, protocol: Protocol) -> Shortlist:
         for ranking in found
         if ranking.query_manifest == wanted.get("query_manifest")
         and ranking.gallery_manifest == wanted.get("gallery_manifest")
-        and ranking.settings.get("descriptor") == wanted.get("descriptor")
+        and all(wanted.get(key) == value for key, value in ranking.settings.items())
         and len(ranking) >= protocol.queries
     ]
     if not own:

@@ -15,6 +15,7 @@ from ames_ray.report.evaluation_sources import protocol_of, rankings
 from ames_ray.report.query_pictures import worst_queries
 from tests.report.runs import SWEEP, make_input, run
 from tests.report.test_page import Blocks
+from tests.store.builders import make_manifest, make_store
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +177,36 @@ def test_what_is_gone_is_named_and_the_rest_is_shown(
     assert "no names and pictures of the queries" in out
     text = (tmp_path / "evaluation-1.html").read_text()
     assert "holds no ranking of evaluation-1.json" in text
+
+
+def test_the_rankings_of_two_indexes_in_one_folder_are_kept_apart(tmp_path: Path) -> None:
+    make_store(tmp_path / "query", manifest=make_manifest(24, first=1000), shard_rows=128)
+    make_store(tmp_path / "index", 130, shard_rows=128)
+    positives = np.random.default_rng(0).integers(0, 130, (24, 5)).tolist()
+    (tmp_path / "gnd.json").write_text(json.dumps({"gnd": positives}))
+    pair = [f"query={tmp_path / 'query'}", f"gallery={tmp_path / 'index'}"]
+    words = [*pair, f"ground_truth={tmp_path / 'gnd.json'}", f"output={tmp_path / 'out'}"]
+    for more in (["index=exact"], ["index=ivf", "nprobe=1"]):
+        assert main(["evaluate", *words, *more]) == 0
+    indexes = []
+    for path in (tmp_path / "out").glob("evaluation-*.json"):
+        evaluation = Evaluation.read(str(path))
+        found = rankings(evaluation, protocol_of(evaluation)).shortlist
+        assert found.settings["index"] == evaluation.config["index"]
+        indexes.append(found.settings["index"])
+    assert sorted(indexes) == ["exact", "ivf"]
+
+
+def test_scores_that_do_not_hold_all_pairs_any_more_cost_the_curves_alone(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = run(folder, tmp_path / "out", f"model={folder / 'model.safetensors'}", "num_rerank=2")
+    document = json.loads(made.read_bytes())
+    document["best"]["settings"]["num_rerank"] = document["rows"][0]["num_rerank"] = 14
+    made.write_text(json.dumps(document))
+    assert main(["report", str(made)]) == 0
+    assert "note: no precision over recall: " in capsys.readouterr().out
+    assert "<polyline" not in made.with_suffix(".html").read_text()
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"card": {}, "global": {}}'])
