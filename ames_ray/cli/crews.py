@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from ames_ray.cli.device import local_device
 from ames_ray.cli.pairs import PairDisplay
+from ames_ray.retrieval.belongs import check_belongs
 from ames_ray.retrieval.crew import threads
 from ames_ray.retrieval.ivf import approximate_neighbors
+from ames_ray.retrieval.kept import kept_shortlist, read_shortlist
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
 from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
@@ -15,10 +17,11 @@ from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ames_ray.config.retrieval import ModelConfig, PairsConfig, RankingConfig
+    from ames_ray.config.retrieval import BenchmarkConfig, ModelConfig, PairsConfig, RankingConfig
     from ames_ray.evaluation.scores import PairScores, Shortlist
     from ames_ray.files import Storage
     from ames_ray.model.reranker import Reranker
+    from ames_ray.retrieval.benchmark import Benchmark
     from ames_ray.retrieval.crew import Hire
     from ames_ray.retrieval.gallery import Gallery
 
@@ -45,6 +48,39 @@ def search(
         )
     hire = None if config.here else _cluster(config)
     return find_neighbors(queries, gallery, pooled, shortlist_size, exclude_self=exclude_self, hire=hire)
+
+
+def first_ranking(
+    config: BenchmarkConfig,
+    folder: Storage,
+    benchmark: Benchmark,
+    query: Gallery,
+    gallery: Gallery,
+    num_rerank: int,
+) -> Shortlist:
+    """The ranking of nn_file=, or one that is long enough and kept in the folder; of the benchmark's queries.
+
+    Args:
+        config: Where it comes from.
+        folder: Where it is kept.
+        benchmark: What it is measured by.
+        query: Store of the queries.
+        gallery: Stores of the gallery.
+        num_rerank: The largest K that is asked for.
+
+    Raises:
+        StoreError: nn_file= is of other lists, or the stores do not belong together.
+    """
+    if config.nn_file is not None:
+        shortlist = read_shortlist(config.nn_file)
+        check_belongs(shortlist, query.stores[0], gallery)
+    else:
+        size = benchmark.list_length(num_rerank)
+        settings = search_settings(config, size)
+        shortlist = kept_shortlist(
+            folder, query.stores[0], gallery, settings, lambda: search(config, query, gallery, size)
+        )
+    return benchmark.queries_of(shortlist)
 
 
 class Scoring:

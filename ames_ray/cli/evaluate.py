@@ -12,22 +12,20 @@ from rich.console import Console
 from rich.table import Table
 
 from ames_ray.card import make_card
-from ames_ray.cli.crews import Scoring, search, search_settings
+from ames_ray.cli.crews import Scoring, first_ranking
 from ames_ray.evaluation.candidates import candidates
 from ames_ray.evaluation.evaluate import evaluate as evaluate_ranking
 from ames_ray.evaluation.sweep import check_figure, sweep
 from ames_ray.files import Storage, to_json
-from ames_ray.retrieval.belongs import check_belongs
 from ames_ray.retrieval.benchmark import Benchmark
 from ames_ray.retrieval.gallery import Gallery
-from ames_ray.retrieval.kept import kept_scores, kept_shortlist, read_shortlist
+from ames_ray.retrieval.kept import kept_scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ames_ray.config.retrieval import EvaluateConfig
     from ames_ray.evaluation.result import EvaluationResult
-    from ames_ray.evaluation.scores import Shortlist
     from ames_ray.evaluation.sweep import Sweep
 
 
@@ -42,7 +40,7 @@ def evaluate(config: EvaluateConfig) -> str:
         print(note, file=sys.stderr)  # noqa: T201
     output = Storage.at(config.output)
     with output.own("ames-ray evaluate"):
-        shortlist = benchmark.queries_of(_first_ranking(config, output, benchmark, query, gallery))
+        shortlist = first_ranking(config, output, benchmark, query, gallery, max(config.num_rerank))
         base = evaluate_ranking(benchmark.protocol, shortlist)
         table = None
         if config.model is not None:
@@ -63,20 +61,6 @@ def evaluate(config: EvaluateConfig) -> str:
     written = f"{output.uri}/{name}"
     print(f"written: {written}")  # noqa: T201
     return written
-
-
-def _first_ranking(
-    config: EvaluateConfig, output: Storage, benchmark: Benchmark, query: Gallery, gallery: Gallery
-) -> Shortlist:
-    if config.nn_file is None:
-        size = benchmark.list_length(max(config.num_rerank))
-        settings = search_settings(config, size)
-        return kept_shortlist(
-            output, query.stores[0], gallery, settings, lambda: search(config, query, gallery, size)
-        )
-    shortlist = read_shortlist(config.nn_file)
-    check_belongs(shortlist, query.stores[0], gallery)
-    return shortlist
 
 
 def _publish(

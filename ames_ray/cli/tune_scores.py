@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ames_ray.cli.crews import Scoring, search, search_settings
+from ames_ray.cli.crews import Scoring, first_ranking
 from ames_ray.evaluation.candidates import candidates
 from ames_ray.evaluation.reranked import RerankedEvaluation
 from ames_ray.evaluation.score_files import load_pair_scores
 from ames_ray.files import to_json
 from ames_ray.model.reranker import load_reranker
-from ames_ray.retrieval.belongs import check_belongs
-from ames_ray.retrieval.kept import kept_scores, kept_shortlist, read_shortlist
+from ames_ray.retrieval.kept import kept_scores
 from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from ames_ray.tuning.objective import Budget, Scored
 
@@ -89,8 +88,9 @@ def score_budgets(
     Raises:
         AmesError: Stores, networks and ground truth do not fit together.
     """
-    shortlist = sources.benchmark.queries_of(_first_ranking(sources, largest))
-    protocol = sources.benchmark.protocol
+    benchmark, query, gallery = sources.benchmark, sources.query, sources.gallery
+    shortlist = first_ranking(sources.config, sources.output, benchmark, query, gallery, largest)
+    protocol = benchmark.protocol
     if sources.config.scores is not None:
         scores = load_pair_scores(sources.config.scores)
         evaluation = RerankedEvaluation(protocol, shortlist, scores, largest)
@@ -101,22 +101,6 @@ def score_budgets(
         scores, cost = _one(sources, pairs, budget, costs=costs)
         found[budget] = Scored(RerankedEvaluation(protocol, shortlist, scores, largest), *cost)
     return found
-
-
-def _first_ranking(sources: Sources, largest: int) -> Shortlist:
-    config, query, gallery = sources.config, sources.query, sources.gallery
-    if config.nn_file is not None:
-        shortlist = read_shortlist(config.nn_file)
-        check_belongs(shortlist, query.stores[0], gallery)
-        return shortlist
-    size = sources.benchmark.list_length(largest)
-    return kept_shortlist(
-        sources.output,
-        query.stores[0],
-        gallery,
-        search_settings(config, size),
-        lambda: search(config, query, gallery, size),
-    )
 
 
 def _one(
