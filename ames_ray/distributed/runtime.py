@@ -8,10 +8,11 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 256 << 20
 """Only shard ids and summaries pass through it."""
+_TRIES = 2
+"""Starts of a local Ray: on a busy machine its node has 30 s to register, which no setting changes."""
 START_SECONDS = 120.0
 """A process that starts on a busy node and reads its weights is not stalled."""
 PATIENCE_SECONDS = 10.0
@@ -65,19 +68,8 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
             yield
         return
     address = address or os.environ.get("RAY_ADDRESS")
-    local = {
-        "address": "local",
-        "num_cpus": max(local_cpus(), logical_cpus),
-        "include_dashboard": False,
-        "object_store_memory": _OBJECT_STORE_BYTES,
-    }
     _disable_logging(disabled=False)
-    try:
-        with _native_quiet(), _own_sigterm():
-            where = {"address": address} if address else local
-            ray.init(**where, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as error:  # noqa: BLE001 - a bare one where a busy machine does not start it in time
-        raise ResourceError(f"Ray at {address or 'this machine'} cannot be used: {error}") from None
+    _start(address, logical_cpus)
     try:
         with _readable_losses():
             yield
@@ -87,6 +79,37 @@ def connected(address: str | None, logical_cpus: int) -> Iterator[None]:
         raise
     finally:
         ray.shutdown()
+
+
+def _start(address: str | None, logical_cpus: int) -> None:
+    local = {
+        "address": "local",
+        "num_cpus": max(local_cpus(), logical_cpus),
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
+    for tries_left in reversed(range(1 if address else _TRIES)):
+        others = set(psutil.Process().children())
+        try:
+            with _native_quiet(), _own_sigterm():
+                where = {"address": address} if address else local
+                ray.init(**where, logging_level=logging.ERROR, log_to_driver=False)
+        except Exception as error:  # noqa: BLE001 - a bare one where a busy machine does not start it in time
+            _end_half_started(others)
+            if not tries_left:
+                message = f"Ray at {address or 'this machine'} cannot be used: {error}"
+                raise ResourceError(message) from None
+        else:
+            return
+
+
+def _end_half_started(others: set[psutil.Process]) -> None:
+    """End what a node that did not start leaves: Ray has lost sight of it, and it would slow the next one."""
+    ray.shutdown()
+    for child in set(psutil.Process().children()) - others:
+        with suppress(psutil.Error):
+            if any(word.startswith(ray.__path__[0]) for word in child.cmdline()):
+                child.kill()
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.test_commands import environment
 from tests.photos import make_photos
 
@@ -53,3 +55,36 @@ def test_a_program_that_has_imported_ray_already_may_use_it(tmp_path: Path) -> N
     )
     assert done.stdout == "there\n", done.stderr
     assert (tmp_path / ".ray" / "auth_token").exists(), "without a token anyone could use it"
+
+
+STRUCK_AT_START = """
+import psutil, threading
+from ames_ray.distributed.runtime import connected
+
+def started(name):
+    return [child for child in psutil.Process().children() if child.name() == name]
+
+def strike():
+    while not started("raylet"):
+        pass
+    started("raylet")[0].kill()
+
+threading.Thread(target=strike, daemon=True).start()
+with connected(None, 1):
+    import ray
+    print(ray.get(ray.remote(lambda: "there").remote()), len(started("gcs_server")))
+"""
+"""A program whose first node manager is killed before it has told that it is there."""
+
+
+@pytest.mark.faults
+def test_a_start_that_fails_is_tried_again_and_leaves_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK_AT_START],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.stdout == "there 1\n", done.stderr
