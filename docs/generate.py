@@ -22,7 +22,8 @@ _WIDEST = 12
 
 _EXIT_CODES = {
     0: "done; failed rows are counted and listed",
-    1: "a bug in ames-ray",
+    1: "a bug in ames-ray; or, without any message, Ray's node manager on this machine died: its native code "
+    "ends the process, and the same command goes on",
     2: "a setting, a file or the machine is not as needed; the message says what and how to mend it",
     3: "done, but images have problems and the caller asked to be told: `check`, and `strict=true`",
     130: "interrupted; what is finished is kept, the same command goes on",

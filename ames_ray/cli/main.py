@@ -29,8 +29,9 @@ _WRONG_PATH |= {errno.ENAMETOOLONG}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `ames-ray` with these words (default: the command line); returns the exit code.
 
-    0: done. 1: a bug. 2: a setting, a file or the machine is not as needed. 3: done, but rows failed and
-    the caller wanted to know. 130: interrupted; what is finished is kept. 141: nobody reads the output.
+    0: done. 1: a bug; or, without a message, Ray's native code ended the process, because its node manager on
+    this machine died. 2: a setting, a file or the machine is not as needed. 3: done, but rows failed and the
+    caller wanted to know. 130: interrupted; what is finished is kept. 141: nobody reads the output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
