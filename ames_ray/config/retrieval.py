@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import FileOrName, FolderPath
+from ames_ray.config.reranker import require_model
 from ames_ray.datasets.authors_layout import find_benchmark
 from ames_ray.errors import ConfigError
 from ames_ray.evaluation.ensemble import Ensemble
@@ -241,6 +242,11 @@ class EvaluateConfig(BenchmarkConfig):
     output: FolderPath = Field(
         description="folder for ranking, scores and results; used again, not overwritten"
     )
+
+    @model_validator(mode="after")
+    def _reranker_has_a_model(self) -> Self:
+        require_model(self.reranker, self.model)
+        return self
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

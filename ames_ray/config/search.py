@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import FileOrName, FolderPath
+from ames_ray.config.reranker import require_model
 from ames_ray.evaluation.ensemble import Ensemble
 
 
@@ -32,6 +33,11 @@ class SearchSettings(JobConfig):
     detector: FileOrName | None = Field(None, description="detector weights; null: likewise")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the model")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
+
+    @model_validator(mode="after")
+    def _reranker_has_a_model(self) -> Self:
+        require_model(self.reranker, self.model)
+        return self
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

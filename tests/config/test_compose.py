@@ -11,8 +11,9 @@ from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose, config_folder, group_choices
 from ames_ray.config.extract import CheckConfig, ExtractConfig
 from ames_ray.config.report import CompareConfig
-from ames_ray.config.retrieval import NeighborsConfig
+from ames_ray.config.retrieval import EvaluateConfig, NeighborsConfig
 from ames_ray.config.search import SearchConfig
+from ames_ray.config.serve import ServeConfig
 from ames_ray.config.store import ExportConfig, ImportConfig, InfoConfig
 from ames_ray.config.train_detector import TrainDetectorConfig
 from ames_ray.config.tune import TuneConfig
@@ -128,6 +129,24 @@ def test_a_number_in_a_list_of_names_is_a_name(word: str, names: list[str]) -> N
     assert compose(TuneConfig, [*words, "gallery=g", f"model={word}"]).model == names
     gallery = compose(TuneConfig, [*words, f"gallery={word}", "model=m"]).gallery
     assert gallery == [str(Path(name).absolute()) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (EvaluateConfig, ["query=q", "gallery=g", "ground_truth=gnd.json", "output=o"]),
+        (SearchConfig, ["me.jpg", "store=s", "output=o"]),
+        (ServeConfig, ["store=s"]),
+    ],
+)
+def test_a_kind_of_reranker_alone_is_refused(
+    job: type[EvaluateConfig | SearchConfig | ServeConfig], words: list[str]
+) -> None:
+    assert compose(job, words).model is None
+    with pytest.raises(ConfigError, match="reranker=mutual needs model=") as caught:
+        compose(job, [*words, "reranker=mutual"])
+    assert "such as model=0.6" in str(caught.value)
+    assert compose(job, [*words, "reranker=mutual", "model=0.6"]).model == "0.6"
 
 
 def test_a_list_of_names_may_be_left_out_by_null() -> None:

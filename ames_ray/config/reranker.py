@@ -1,0 +1,18 @@
+"""The two settings that name a re-ranker: its kind, and what it is made of."""
+
+from __future__ import annotations
+
+from ames_ray.errors import ConfigError
+
+
+def require_model(reranker: str, model: str | None) -> None:
+    """Refuse a kind of re-ranker that nothing is given for; without both, only the default kind is meant.
+
+    Raises:
+        ConfigError: `model=` is missing.
+    """
+    if reranker != "ames" and model is None:
+        raise ConfigError(
+            f"reranker={reranker} needs model=",
+            "its ratio, such as model=0.6" if reranker == "mutual" else "the weights of that re-ranker",
+        )
