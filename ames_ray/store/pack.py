@@ -16,10 +16,11 @@ from ames_ray.store.shards import content_digest, open_shard
 from ames_ray.types import AnyArray, BoolArray, FeatureBatch, IntArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from ames_ray.files import Storage
+    from ames_ray.store.codec import Block
     from ames_ray.store.meta import ShardSummary, StoreMeta
 
 _ATTRIBUTE = "ames_ray"
@@ -112,16 +113,25 @@ def write_pack(
             dtype, shape = kinds.get(name) or (np.dtype("<i4"), ())
             contiguous(file, name, (meta.rows, *shape), dtype)
         reserve(file)
-        for shard in range(meta.shards):
-            start, _ = meta.shard_range(shard)
-            with open_shard(storage, meta, shard) as source:
-                for block in source.blocks():
-                    for name in names:
-                        file[name][start : start + len(block)] = block.arrays[name]
-                    start += len(block)
+        for start, block in _blocks(storage, meta):
+            for name in names:
+                file[name][start : start + len(block)] = block.arrays[name]
         for row in without:
             for name in names:
                 file[name][int(row)] = 0
+
+
+def _blocks(storage: Storage, meta: StoreMeta) -> Iterator[tuple[int, Block]]:
+    """All rows in order, some at a time, with the first one's number.
+
+    What goes wrong where they are written is not raised in here, so it is not blamed on the shard.
+    """
+    for shard in range(meta.shards):
+        start, _ = meta.shard_range(shard)
+        with open_shard(storage, meta, shard) as source:
+            for block in source.blocks():
+                yield start, block
+                start += len(block)
 
 
 def first_ones(real: IntArray, count: int) -> BoolArray:

@@ -246,7 +246,7 @@ class Store:
         if self.storage.local is None:
             raise StoreError(
                 f"{self.storage.uri} is remote; a packed file is mapped from a local disk",
-                "export it with layout=packed to a local file",
+                "copy the store to a local disk",
             )
         self.require_all()
         with publishing(self.storage, PACK, self.meta.rows * self.meta.row_bytes) as path:

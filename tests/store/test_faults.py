@@ -148,6 +148,32 @@ print("resumed", sorted(Store.open(folder, allow_partial=True).summaries))
 
 
 @FORMATS
+def test_a_pack_that_cannot_be_written_is_not_blamed_on_the_shards(kind: str, tmp_path: Path) -> None:
+    """The disk takes the first 100 kB alone while rows are written, and all at the close, lest HDF5 crash."""
+    make_store(tmp_path / "store", 23, format=kind, topk=100, dim=128)
+    code = """
+import resource
+import h5py
+import ames_ray.store.hdf5 as hdf5
+from ames_ray.errors import StoreError
+from ames_ray.store.reader import Store
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+reserve, close = hdf5.reserve, h5py.File.close
+hdf5.reserve = lambda file: (reserve(file), limit(100_000))
+h5py.File.close = lambda file: (limit(resource.RLIM_INFINITY), close(file))
+try:
+    Store.open(folder).make_pack()
+except StoreError as error:
+    print(error.message)
+"""
+    done = run(code, kind, tmp_path / "store", 23, 100, 128)
+    assert "packed.hdf5 cannot be written: " in done.stdout, done.stderr
+    assert "shards" not in done.stdout
+    assert [path.name for path in (tmp_path / "store").glob("packed*")] == []
+
+
+@FORMATS
 def test_memory_stays_flat(kind: str, tmp_path: Path) -> None:
     """A shard of 108 MB (its float32 rows would be 215 MB) in less than 80 MB."""
     code = """
