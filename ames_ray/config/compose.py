@@ -33,7 +33,7 @@ _PRESETS = {"ensemble": ("lamb", "temp", "num_rerank"), "recipe": ("lr",)}
 
 # A value that fits one of these patterns picks the named choice of the group, and stays as the value.
 _OPEN_CHOICES = {
-    "backbone": {r"hf:.+": "hf", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*": "own"},
+    "backbone": {r"hf:.+": "hf", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*": "_own"},
     "ensemble": {r".+\.ya?ml": "default"},
     "recipe": {r".+\.ya?ml": "published"},
 }
@@ -53,8 +53,8 @@ def config_folder() -> Path:
 
 
 def group_choices(group: str) -> list[str]:
-    """Names of the YAML files of one group, sorted."""
-    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+    """What one may choose of a group: names of its YAML files, sorted, without those that begin with `_`."""
+    return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
 
 
 def compose(job: type[Job], overrides: Sequence[str]) -> Job:

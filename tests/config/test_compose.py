@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ames_ray.backbones.registry import BACKBONES
 from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose, config_folder, group_choices
 from ames_ray.config.extract import CheckConfig, ExtractConfig
@@ -176,6 +177,12 @@ def test_every_group_file_is_valid_yaml_and_holds_known_settings() -> None:
             values = yaml.safe_load((config_folder() / group / f"{name}.yaml").read_text())
             assert set(values) <= ExtractConfig.setting_names(), name
             assert values[group] == name
+
+
+def test_the_backbones_to_choose_from_are_those_that_there_are() -> None:
+    assert set(group_choices("backbone")) == set(BACKBONES)
+    with pytest.raises(ConfigError, match="backbone=own: there is no such backbone"):
+        compose(ExtractConfig, [*NEEDED, "backbone=own"])
 
 
 def test_every_verb_has_examples_that_compose() -> None:
