@@ -135,7 +135,7 @@ class _Shared:
         setups = evaluation.setups
         places = evaluation.table.places
         self._positive = evaluation.table.positive
-        self._heads = np.searchsorted(grid.num_rerank, places, side="right").astype(np.int8)
+        self._heads = np.searchsorted(grid.num_rerank, places, side="right").astype(np.int16)
         cutoff = evaluation.protocol.cutoff
         self._ranks = np.concatenate([setup.ranks for setup in setups])
         self._terms = np.concatenate([precision_terms(s.found, s.ranks, cutoff) for s in setups])

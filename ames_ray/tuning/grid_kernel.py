@@ -49,7 +49,7 @@ def sort_positives(
 @compiled
 def count_by_head(
     scores: NDArray[np.float64],
-    heads: NDArray[np.int8],
+    heads: NDArray[np.int16],
     values: NDArray[np.float64],
     best_columns: IntArray,
     above: IntArray,
@@ -110,7 +110,7 @@ def add_behind(
 @compiled
 def sum_by_head(
     flags: BoolArray,
-    own_heads: NDArray[np.int8],
+    own_heads: NDArray[np.int16],
     order: IntArray,
     counts: NDArray[np.int32],
     spans: IntArray,
@@ -162,7 +162,7 @@ def sum_by_head(
 def grid_of_query(
     similarities: NDArray[np.float64],
     probabilities: NDArray[np.float64],
-    heads: NDArray[np.int8],
+    heads: NDArray[np.int16],
     columns: IntArray,
     flags: BoolArray,
     spans: IntArray,

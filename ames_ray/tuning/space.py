@@ -52,9 +52,9 @@ class Parameter:
         """Whether a search may choose the value."""
         if self.kind == "choice":
             return value in self.values
-        if isinstance(value, str) or (self.kind == "int" and value != int(value)):
+        if isinstance(value, str) or not self.low <= value <= self.high:
             return False
-        return self.low <= value <= self.high
+        return self.kind == "float" or value == int(value)
 
     def suggest(self, trial: optuna.Trial) -> Value:
         """Ask a trial for a value."""
@@ -130,24 +130,20 @@ class Space:
                 full[parameter.name] = parameter.values[0]
         return full
 
-    def check(self, point: Mapping[str, Value], where: str) -> None:
-        """Refuse a point that the search could not choose.
+    def check(self, point: Mapping[str, Value], where: str) -> Point:
+        """Refuse a point that the search could not choose; returns it with what it may leave out.
 
         Raises:
-            ConfigError: A parameter is missing, unknown, or has a value out of its range.
+            ConfigError: A parameter is missing, unknown, or has a value that it cannot have there.
         """
         names = [parameter.name for parameter in self.parameters]
         for name in point:
             if name not in names:
                 raise ConfigError(f"{where}.{name}: the space has no such parameter", f"known: {names}")
+        full: Point = {}
         for parameter in self.parameters:
-            name = parameter.name
-            if name not in point:
-                if len(parameter.values) == 1 or parameter.when:
-                    continue
-                raise ConfigError(f"{where} lacks {name}", "a point names every parameter of the space")
-            if not parameter.holds(point[name]) and point[name] != parameter.otherwise:
-                raise ConfigError(f"{where}.{name}={point[name]}: not in {parameter.plain()}")
+            full[parameter.name] = _checked(parameter, point, full, where)
+        return full
 
     def with_highest(self, name: str, highest: int) -> Space:
         """The space with a whole-number parameter cut off above `highest`.
@@ -156,12 +152,15 @@ class Space:
             ConfigError: Nothing is left of it.
         """
         parameter = self[name]
+        otherwise = parameter.otherwise
+        if otherwise is not None:
+            otherwise = min(int(otherwise), highest)
         if parameter.kind == "choice":
             kept = tuple(value for value in parameter.values if float(value) <= highest)
-            smaller = replace(parameter, values=kept)
+            smaller = replace(parameter, values=kept, otherwise=otherwise)
             empty = not kept
         else:
-            smaller = replace(parameter, high=min(parameter.high, highest))
+            smaller = replace(parameter, high=min(parameter.high, highest), otherwise=otherwise)
             empty = smaller.high < smaller.low
         if empty:
             raise ConfigError(
@@ -178,3 +177,43 @@ class Space:
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {parameter.name: parameter.plain() for parameter in self.parameters}
+
+
+def capped(space: Space, points: Sequence[Point], name: str, highest: int) -> tuple[Space, tuple[Point, ...]]:
+    """A space with a whole-number parameter cut off above `highest`; points beyond it move to where it ends.
+
+    Args:
+        space: What may be chosen.
+        points: Points of it, each with all values.
+        name: The parameter.
+        highest: Its new end.
+
+    Raises:
+        ConfigError: Nothing is left of the parameter.
+    """
+    smaller = space.with_highest(name, highest)
+    cut = smaller[name]
+    top = int(max(float(value) for value in cut.values or (cut.high,)))
+    moved = []
+    for point in points:
+        value: Value = min(int(point[name]), top)
+        if cut.otherwise is not None and not cut.active(point):
+            value = cut.otherwise
+        moved.append({**point, name: value})
+    return smaller, tuple(moved)
+
+
+def _checked(parameter: Parameter, point: Mapping[str, Value], before: Point, where: str) -> Value:
+    """The value of a point's parameter, given those before it."""
+    name, found = parameter.name, point.get(parameter.name)
+    if parameter.otherwise is not None and not parameter.active(before):
+        if found not in (None, parameter.otherwise):
+            raise ConfigError(f"{where}.{name}={found}: it is {parameter.otherwise} there, see its `when`")
+        return parameter.otherwise
+    if found is None:
+        if len(parameter.values) == 1:
+            return parameter.values[0]
+        raise ConfigError(f"{where} lacks {name}", "a point names every parameter of the space")
+    if not parameter.holds(found):
+        raise ConfigError(f"{where}.{name}={found}: not in {parameter.plain()}")
+    return found

@@ -99,8 +99,9 @@ def _points(listed: Any, space: Space, where: str) -> tuple[Point, ...]:
     points = []
     for number, value in enumerate(listed):
         point = check_mapping(value, f"{where}[{number}]")
-        space.check(point, f"{where}[{number}]")
-        points.append(dict(point))
+        for name, chosen in point.items():
+            _require_scalar(chosen, f"{where}[{number}].{name}")
+        points.append(space.check(point, f"{where}[{number}]"))
     return tuple(points)
 
 
@@ -198,6 +199,7 @@ def _condition(
         )
     if "when" not in values:
         return ()
+    _require_scalar(values["else"], f"{where}.else")
     found = []
     known = {parameter.name: parameter for parameter in before}
     for name, wanted in check_mapping(values["when"], f"{where}.when").items():
@@ -231,8 +233,12 @@ def _list(value: Any, where: str) -> list[Value]:
     if not isinstance(value, list) or not value:
         raise ConfigError(f"{where}={value!r}: allowed is a list with one value at least")
     for item in value:
-        if isinstance(item, bool) or not isinstance(item, float | int | str):
-            raise ConfigError(f"{where}: {item!r} is neither a number nor a name")
+        _require_scalar(item, where)
     if len(set(value)) < len(value):
         raise ConfigError(f"{where}={value}: name each value once")
     return value
+
+
+def _require_scalar(value: Any, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, float | int | str):
+        raise ConfigError(f"{where}: {value!r} is neither a number nor a name")

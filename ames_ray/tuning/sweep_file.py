@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ames_ray.errors import ConfigError
+from ames_ray.tuning.space import capped
 from ames_ray.tuning.space_file import Option, check_known, parse_search, read_yaml
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ class Sweep:
         Raises:
             ConfigError: The sweep has no K so small.
         """
-        space = self.space.with_highest("num_rerank", num_rerank)
-        top = Sweep(self.name, self.search, space).largest
-        points = tuple({**point, "num_rerank": min(int(point["num_rerank"]), top)} for point in self.points)
+        space, points = capped(self.space, self.points, "num_rerank", num_rerank)
         return replace(self, space=space, points=points)
 
 

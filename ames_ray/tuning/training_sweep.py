@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ames_ray.errors import ConfigError
+from ames_ray.tuning.space import capped
 from ames_ray.tuning.space_file import Option, check_known, parse_search, read_yaml
 
 if TYPE_CHECKING:
@@ -62,13 +63,8 @@ class TrainingSweep:
         """
         if name not in self.space:
             return self
-        space = self.space.with_highest(name, highest)
-        top = space[name].values or (space[name].high,)
-        points = [
-            {**point, name: min(int(point[name]), int(max(map(float, top))))} if name in point else point
-            for point in self.points
-        ]
-        return replace(self, space=space, points=tuple(points))
+        space, points = capped(self.space, self.points, name, highest)
+        return replace(self, space=space, points=points)
 
 
 def is_training(text: str | bytes, where: str) -> bool:

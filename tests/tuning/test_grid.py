@@ -76,6 +76,11 @@ def test_golden_figures_of_the_authors() -> None:
             assert found == pytest.approx([entry[f"{setup}_mAP"], *entry[f"{setup}_mP"]], abs=6e-4)
 
 
+def test_a_list_of_many_ks_is_no_different() -> None:
+    evaluation = golden_evaluation()
+    same(evaluate_grid(evaluation, Grid((0.3,), (0.5,), tuple(range(160)))), evaluation)
+
+
 def test_the_best_row_is_that_of_the_sweep() -> None:
     shortlist, scores = golden.revisited_scores()
     lamb, temp, heads = (0.1, 0.3, 0.9), (0.1, 0.5), (10, 40)

@@ -12,6 +12,7 @@ from ames_ray.tuning.sweep_file import Sweep, parse_sweep
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "sweeps"
 BASE = "lamb: {float: [0, 1]}\n  temp: {float: [0.01, 10], log: true}\n  num_rerank: {int: [1, 50]}\n"
+MODELS = f"model: {{choice: [a, b]}}\n  {BASE}"
 
 
 def parsed(space: str = BASE, rest: str = "") -> Sweep:
@@ -76,6 +77,8 @@ def test_all_kinds_and_a_condition_are_searched() -> None:
         (f"{BASE}  db_desc_num: {{choice: [5], when: {{model: a}}}}", "`when` and `else` belong together"),
         (f"{BASE}  db_desc_num: {{choice: [5], when: {{model: a}}, else: 1}}", "when.model: no parameter"),
         (f"{BASE}  db_desc_num: {{choice: [5], when: {{lamb: 1}}, else: 1}}", "when.lamb: a condition needs"),
+        (f"{MODELS}  db_desc_num: {{choice: [5], when: {{model: a}}, else: null}}", "db_desc_num.else: None"),
+        (f"{MODELS}  db_desc_num: {{choice: [5], when: {{model: a}}, else: [1]}}", "db_desc_num.else: [1]"),
         (f"{BASE}  model: {{choice: [1, 2]}}", "space.model=1: model is a name"),
         (f"{BASE}  - 3", "own.yaml is not YAML"),
     ],
@@ -100,6 +103,9 @@ def test_the_message_names_the_key(space: str, message: str) -> None:
         ("points: [{lamb: 1, temp: 100, num_rerank: 5}]", "points[0].temp=100"),
         ("points: [{lamb: 1, temp: 1, num_rerank: 5.5}]", "points[0].num_rerank=5.5"),
         ("points: [{lamb: 1, temp: 1, num_rerank: 5, gamma: 1}]", "points[0].gamma"),
+        ("points: [{lamb: null, temp: 1, num_rerank: 5}]", "points[0].lamb: None is neither"),
+        ("points: [{lamb: 1, temp: 1, num_rerank: .nan}]", "points[0].num_rerank=nan"),
+        ("points: [{lamb: 1, temp: 1, num_rerank: true}]", "points[0].num_rerank: True is neither"),
         ("search: exact\nminimise: [bytes_an_image]", "minimise: of use with search: optuna"),
     ],
 )
@@ -115,6 +121,53 @@ def test_a_space_is_cut_at_a_largest_k() -> None:
     assert listed.with_highest("num_rerank", 49)["num_rerank"].values == (5,)
     with pytest.raises(ConfigError, match="no value up to that"):
         listed.with_highest("num_rerank", 4)
+
+
+UNDER_CONDITIONS = (
+    f"{MODELS}"
+    "  db_desc_num: {choice: [50, 100], when: {model: a}, else: 600}\n"
+    "  query_desc_num: {choice: [50], when: {model: a}, else: 600}\n"
+)
+
+
+def test_a_point_may_leave_out_what_its_others_decide() -> None:
+    rest = "points: [{model: b, lamb: 0, temp: 1, num_rerank: 5}]"
+    (point,) = parsed(UNDER_CONDITIONS, rest).points
+    assert (point["db_desc_num"], point["query_desc_num"]) == (600, 600)
+    named = rest.replace("model: b", "model: a, db_desc_num: 100")
+    (point,) = parsed(UNDER_CONDITIONS, named).points
+    assert (point["db_desc_num"], point["query_desc_num"]) == (100, 50)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("model: a", "points[0] lacks db_desc_num"),
+        ("model: a, db_desc_num: 600", "points[0].db_desc_num=600: not in"),
+        ("model: b, db_desc_num: 100", "points[0].db_desc_num=100: it is 600 there"),
+    ],
+)
+def test_a_point_fulfils_the_conditions(named: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed(UNDER_CONDITIONS, f"points: [{{{named}, lamb: 0, temp: 1, num_rerank: 5}}]")
+    assert message in caught.value.message
+
+
+def test_points_beyond_a_largest_k_are_tried_there() -> None:
+    constant = parsed(
+        "lamb: {float: [0, 1]}\n  temp: 1\n  num_rerank: 100", "points: [{lamb: 0}, {lamb: 1, temp: 1}]"
+    )
+    assert [point["num_rerank"] for point in constant.with_largest(200).points] == [100, 100]
+    conditional = parsed(
+        "model: {choice: [a, b]}\n  lamb: 1\n  temp: 1\n"
+        "  num_rerank: {choice: [10, 50], when: {model: a}, else: 400}",
+        "points: [{model: a, num_rerank: 50}, {model: a, num_rerank: 10}, {model: b}]",
+    )
+    smaller = conditional.with_largest(40)
+    assert smaller.largest == 40
+    assert [point["num_rerank"] for point in smaller.points] == [10, 10, 40]
+    for point in smaller.points:
+        smaller.space.check(point, "point")
 
 
 def test_values_over_a_range_hold_its_ends() -> None:
