@@ -185,7 +185,7 @@ def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -194,7 +194,11 @@ def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
             composed = hydra_compose(name if has_groups else None, overrides=overrides)
             values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(" ".join(str(error).split())) from None
+        hint = None
+        if isinstance(error, InterpolationKeyError) and "experiment=published_table" in overrides:
+            names = "dinov2_ames, dinov2_ames_dist, cvnet_ames or cvnet_ames_dist"
+            hint = f"experiment=published_table needs one of the four names as model=: {names}"
+        raise ConfigError(" ".join(str(error).split()), hint) from None
     settings = typing.cast("dict[str, Any]", values)
     # A name that begins with an underscore is the YAML file's own, for interpolation.
     return {key: value for key, value in settings.items() if not key.startswith("_")}

@@ -10,7 +10,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
+from ames_ray.config.compose import compose as compose_job
 from ames_ray.config.compose import config_folder
+from ames_ray.config.retrieval import EvaluateConfig
+from ames_ray.errors import ConfigError
 from ames_ray.model.options import PUBLISHED
 
 SETTINGS = {
@@ -46,6 +49,16 @@ def test_each_row_has_its_own_setting(model: str) -> None:
     }
     preset = yaml.safe_load((config_folder() / "ensemble" / f"{ensemble}.yaml").read_text())
     assert preset == {"ensemble": ensemble, "lamb": [lamb], "temp": [temp], "num_rerank": [1600]}
+
+
+@pytest.mark.parametrize("words", [[], ["model=mine"], ["model=/weights/dinov2_ames.pt"]])
+def test_a_model_without_a_row_is_told_those_that_have_one(words: list[str]) -> None:
+    needed = ["query=q", "gallery=g", "ground_truth=gnd.json", "output=o"]
+    with pytest.raises(ConfigError) as caught:
+        compose_job(EvaluateConfig, ["experiment=published_table", *needed, *words])
+    said = str(caught.value.hint)
+    assert "needs one of the four names as model=" in said
+    assert all(model in said for model in SETTINGS)
 
 
 def test_a_word_beats_the_table_and_another_model_has_no_row() -> None:
