@@ -20,7 +20,7 @@ from ames_ray.retrieval.benchmark import Benchmark
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
-from ames_ray.retrieval.scoring import ScoreOptions
+from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from benchmarks.fault_workload import IMAGES, VIEWS, Workload, make_network, make_store, pairs
 
 _TRIALS, _LARGEST = 60, 40
@@ -44,7 +44,9 @@ def _prepare(folder: Path) -> None:
     save_scores(near, str(folder / "nn_tune.parquet"))
     reranker = make_network(folder / "tiny.safetensors", 16)
     protocol = Benchmark.read(str(folder / "gnd.json"), None).protocol
-    scores = score_pairs(candidates(protocol, near, _LARGEST), store, gallery, reranker, ScoreOptions())
+    scores = score_pairs(
+        PairScorer(candidates(protocol, near, _LARGEST), store, gallery, reranker, ScoreOptions())
+    )
     save_scores(scores, str(folder / "scores_tune.parquet"))
     points = [dict(zip(_SPACE, point, strict=True)) for point in _NAMED]
     (folder / "sweep.yaml").write_text(json.dumps({"space": _SPACE, "points": points}))

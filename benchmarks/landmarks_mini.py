@@ -39,7 +39,7 @@ from ames_ray.retrieval.benchmark import Benchmark
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
-from ames_ray.retrieval.scoring import ScoreOptions
+from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from benchmarks.record import save
 from benchmarks.seeds import over_seeds
 
@@ -148,7 +148,9 @@ def matches(split: Split, count: int) -> dict[float, NDArray[np.float32]]:
 def network(split: Split, count: int, reranker: Reranker) -> NDArray[np.float32]:
     """Logits of a network."""
     options = ScoreOptions(count, count)
-    return score_pairs(split.pairs, split.query.stores[0], split.gallery, reranker, options).logits
+    return score_pairs(
+        PairScorer(split.pairs, split.query.stores[0], split.gallery, reranker, options)
+    ).logits
 
 
 def best_ensemble(

@@ -75,7 +75,7 @@ def _search_here(folder: Path) -> dict[str, Any]:
     from ames_ray.retrieval.gallery import Gallery
     from ames_ray.retrieval.neighbors import find_neighbors
     from ames_ray.retrieval.pieces import score_pairs
-    from ames_ray.retrieval.scoring import ScoreOptions
+    from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
     from ames_ray.store.reader import Store
 
     times: dict[str, list[float]] = {"global": [], "re-rank": []}
@@ -85,7 +85,7 @@ def _search_here(folder: Path) -> dict[str, Any]:
         start = time.perf_counter()
         shortlist = find_neighbors(query, gallery, "global", 400)
         middle = time.perf_counter()
-        score_pairs(shortlist, query, gallery, reranker, ScoreOptions())
+        score_pairs(PairScorer(shortlist, query, gallery, reranker, ScoreOptions()))
         times["global"].append(middle - start)
         times["re-rank"].append(time.perf_counter() - middle)
     return {"num_rerank": 400, "seconds": {name: spread(values) for name, values in times.items()}}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ames_ray.cli.device import local_device
 from ames_ray.cli.pairs import PairDisplay
+from ames_ray.model.reranker import load_reranker
 from ames_ray.retrieval.belongs import check_belongs
 from ames_ray.retrieval.crew import threads
 from ames_ray.retrieval.ivf import approximate_neighbors
@@ -104,35 +105,23 @@ class Scoring:
     ) -> None:
         self._config = config
         self._weights = weights
-        self._given = (pairs, query.stores[0], gallery)
-        self._options = ScoreOptions(
-            config.query_desc_num, config.db_desc_num, config.batch_size, config.precision
-        )
+        options = ScoreOptions(config.query_desc_num, config.db_desc_num, config.batch_size, config.precision)
         # On a cluster this one stays idle: it tells whether weights and stores fit before anything starts.
         device = local_device(config.device) if config.here else "cpu"
-        self._reranker = self._load(device)
         self._is_cpu = device == "cpu"
-        self.digest = PairScorer(*self._given, self._reranker, self._options).digest
+        reranker = load_reranker(config.reranker, weights, device=device, precision=config.precision)
+        self._scorer = PairScorer(pairs, query.stores[0], gallery, reranker, options)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that decides the scores."""
+        return self._scorer.digest
 
     def __call__(self, pieces: Storage) -> PairScores:
         """Compute what is not in the folder of pieces yet, with a display of the progress."""
         hire, load = self._workers()
         with PairDisplay() as display:
-            return score_pairs(
-                *self._given,
-                self._reranker,
-                self._options,
-                pieces=pieces,
-                report=display,
-                hire=hire,
-                load=load,
-            )
-
-    def _load(self, device: str) -> Reranker:
-        from ames_ray.model.reranker import load_reranker
-
-        config = self._config
-        return load_reranker(config.reranker, self._weights, device=device, precision=config.precision)
+            return score_pairs(self._scorer, pieces=pieces, report=display, hire=hire, load=load)
 
     def _workers(self) -> tuple[Hire, Callable[[], Reranker] | None]:
         config = self._config

@@ -21,24 +21,18 @@ from ames_ray.retrieval.scoring import PIECE_PAIRS, PairScorer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ames_ray.evaluation.scores import PairScores, Shortlist
+    from ames_ray.evaluation.scores import PairScores
     from ames_ray.files import Storage
     from ames_ray.model.reranker import Reranker
     from ames_ray.retrieval.crew import Hire
-    from ames_ray.retrieval.gallery import Gallery
-    from ames_ray.retrieval.scoring import Piece, ScoreOptions
-    from ames_ray.store.reader import Store
-    from ames_ray.types import FloatArray
+    from ames_ray.retrieval.scoring import Piece
+    from ames_ray.types import FloatArray, IntArray
 
     Task = list[Piece]
 
 
 def score_pairs(
-    shortlist: Shortlist,
-    query: Store,
-    gallery: Gallery,
-    reranker: Reranker,
-    options: ScoreOptions,
+    scorer: PairScorer,
     *,
     pieces: Storage | None = None,
     report: Callable[[int, int], None] = lambda *_: None,
@@ -48,28 +42,24 @@ def score_pairs(
     """Score every pair of a shortlist.
 
     Args:
-        shortlist: The pairs; see `ames_ray.evaluation.candidates` for those that a protocol needs.
-        query: Store of the queries.
-        gallery: The stores that the shortlist's rows refer to.
-        reranker: The network.
-        options: Budgets of descriptors and memory.
+        scorer: The pairs and what scores them.
         pieces: Folder for the logits of finished tasks, which are not computed again; none keeps nothing.
         report: Told how many pairs are done, of how many.
         hire: Workers; none for threads of this process.
-        load: How a worker comes by its re-ranker; none for this very one.
+        load: How a worker comes by its re-ranker; none for the scorer's own.
 
     Returns:
         Logits of all pairs; NaN at the padding of the shortlist.
 
     Raises:
-        StoreError: Shortlist, stores and model do not belong together, or descriptors are not finite.
+        StoreError: Descriptors are not finite.
         DatasetError: A list holds an image twice.
         WeightsError: A worker loaded other weights.
     """
-    scorer = PairScorer(shortlist, query, gallery, reranker, options)
-    _refuse_repeats(shortlist)
-    logits = np.full(shortlist.rows.shape, np.nan, np.float32)
-    total, done = int((shortlist.rows >= 0).sum()), 0
+    rows = scorer.shortlist.rows
+    _refuse_repeats(rows)
+    logits = np.full(rows.shape, np.nan, np.float32)
+    total, done = int((rows >= 0).sum()), 0
 
     def take(task: Task, values: FloatArray) -> None:
         nonlocal done
@@ -86,8 +76,8 @@ def score_pairs(
             take(task, kept)
     report(done, total)
     if missing:
-        own = partial(PairScorer, shortlist, query, gallery, options=options)
-        make = partial(PieceWorker, own, load or (lambda: reranker), pieces, scorer.digest)
+        own = scorer.reranker
+        make = partial(PieceWorker, scorer.without_reranker(), load or (lambda: own), pieces, scorer.digest)
         with (hire or threads())(make) as crew:
             for task, values in as_finished(crew, missing):
                 take(task, values)
@@ -110,12 +100,12 @@ class PieceWorker:
 
     def __init__(
         self,
-        scorer: Callable[..., PairScorer],
+        scorer: Callable[[Reranker], PairScorer],
         load: Callable[[], Reranker],
         kept: Storage | None,
         digest: str,
     ) -> None:
-        self._scorer = scorer(reranker=load())
+        self._scorer = scorer(load())
         self._kept = kept
         if self._scorer.digest != digest:
             raise WeightsError(
@@ -158,8 +148,8 @@ def forget_pieces(pieces: Storage) -> None:
             folder.rmdir()
 
 
-def _refuse_repeats(shortlist: Shortlist) -> None:
-    for number, line in enumerate(shortlist.rows):
+def _refuse_repeats(rows: IntArray) -> None:
+    for number, line in enumerate(rows):
         refuse_repeats(line[line >= 0], f"the shortlist of query {number} holds")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ames_ray.retrieval.fit import check_fits
 from ames_ray.store.shards import content_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ames_ray.evaluation.scores import Shortlist
     from ames_ray.model.reranker import Reranker
@@ -76,11 +76,15 @@ class PairScorer:
     """Scores of one piece after another.
 
     Args:
-        shortlist: The pairs.
+        shortlist: The pairs; see `ames_ray.evaluation.candidates` for those that a protocol needs.
         query: Store of the queries.
         gallery: The stores that the shortlist's rows refer to.
         reranker: The network.
         options: Budgets of descriptors and memory.
+
+    Attributes:
+        shortlist: The pairs.
+        reranker: The network.
 
     Raises:
         StoreError: They do not belong together.
@@ -92,10 +96,11 @@ class PairScorer:
         check_belongs(shortlist, query, gallery)
         for store in (query, *gallery.stores):
             check_fits(store, reranker.spec)
-        self._shortlist = shortlist
+        self.shortlist = shortlist
         self._query = query
         self._gallery = gallery
-        self._reranker = reranker
+        self.reranker = reranker
+        self._options = options
         self._batch_size = options.batch_size
         self._query_count = min(options.query_desc_num, query.meta.topk)
         self._gallery_count = min(options.db_desc_num, gallery.topk)
@@ -107,33 +112,37 @@ class PairScorer:
             "gallery_content": gallery.content_digest,
         }
 
+    def without_reranker(self) -> Callable[[Reranker], PairScorer]:
+        """Makes the same scorer around the re-ranker of another process, to which it can be sent."""
+        return partial(PairScorer, self.shortlist, self._query, self._gallery, options=self._options)
+
     def pieces(self) -> Iterator[Piece]:
         """All pairs; a piece is a whole number of batches, so that cutting changes no batch."""
         step = -(-PIECE_PAIRS // self._batch_size) * self._batch_size
-        for query, count in enumerate((self._shortlist.rows >= 0).sum(axis=1).tolist()):
+        for query, count in enumerate((self.shortlist.rows >= 0).sum(axis=1).tolist()):
             for start in range(0, count, step):
                 yield Piece(query, start, min(start + step, count))
 
     def columns(self, piece: Piece) -> IntArray:
         """(N,) the columns of the shortlist that a piece is about."""
-        real = np.flatnonzero(self._shortlist.rows[piece.query] >= 0)
+        real = np.flatnonzero(self.shortlist.rows[piece.query] >= 0)
         return real[piece.start : piece.stop]
 
     def __call__(self, piece: Piece) -> FloatArray:
         """(N,) logits of a piece."""
-        rows = self._shortlist.rows[piece.query][self.columns(piece)]
+        rows = self.shortlist.rows[piece.query][self.columns(piece)]
         query = self._query.read([piece.query], self._query_count)
         parts = [rows[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
-        found = [self._reranker(query, self._gallery.read(part, self._gallery_count)) for part in parts]
+        found = [self.reranker(query, self._gallery.read(part, self._gallery_count)) for part in parts]
         return np.concatenate(found)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all that decides the logits."""
-        rows = np.ascontiguousarray(self._shortlist.rows)
+        rows = np.ascontiguousarray(self.shortlist.rows)
         decides = {
             **self._settings,
-            "weights": self._reranker.spec.weights_digest,
+            "weights": self.reranker.spec.weights_digest,
             "query_desc_num": self._query_count,
             "db_desc_num": self._gallery_count,
             "pairs": hashlib.sha256(rows.tobytes()).hexdigest(),
@@ -144,9 +153,9 @@ class PairScorer:
     def scores(self, logits: FloatArray) -> PairScores:
         """All logits with what decided them."""
         return PairScores(
-            self._shortlist.rows,
+            self.shortlist.rows,
             logits,
-            self._reranker.spec.weights_digest,
+            self.reranker.spec.weights_digest,
             self._query_count,
             self._gallery_count,
             self._query.meta.manifest_digest,

@@ -24,7 +24,7 @@ from ames_ray.retrieval.crew import threads
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
-from ames_ray.retrieval.scoring import ScoreOptions
+from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from ames_ray.store.reader import Store
 from tests.distributed.rerankers import diary_reranker
 from tests.model.networks import random_model
@@ -55,7 +55,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def whole(given: Given) -> PairScores:
-    return score_pairs(*given, small_reranker(), OPTIONS, hire=threads(1))
+    return score_pairs(PairScorer(*given, small_reranker(), OPTIONS), hire=threads(1))
 
 
 class Told(list[tuple[int, int]]):
@@ -76,9 +76,7 @@ def test_any_number_of_workers_gives_the_same_numbers(
     for number, hire in enumerate((threads(3), cluster(None, 3, 1))):
         told = Told()
         found = score_pairs(
-            *given,
-            small_reranker(),
-            OPTIONS,
+            PairScorer(*given, small_reranker(), OPTIONS),
             pieces=Storage.at(tmp_path / str(number)),
             report=told,
             hire=hire,
@@ -95,7 +93,9 @@ def test_any_number_of_workers_gives_the_same_numbers(
 def test_a_killed_worker_costs_one_piece(given: Given, whole: PairScores, tmp_path: Path) -> None:
     folder = Storage.at(tmp_path / "pieces")
     load = diary_reranker(tmp_path / "diary", kills=1)
-    found = score_pairs(*given, small_reranker(), OPTIONS, pieces=folder, hire=cluster(None, 2, 1), load=load)
+    found = score_pairs(
+        PairScorer(*given, small_reranker(), OPTIONS), pieces=folder, hire=cluster(None, 2, 1), load=load
+    )
     np.testing.assert_array_equal(found.logits, whole.logits)
     assert (tmp_path / "diary.death0").exists()
     counts = Counter((tmp_path / "diary").read_text().splitlines())
@@ -114,15 +114,13 @@ def test_who_kills_every_worker_ends_the_run_and_the_rest_is_kept(
     hire = cluster(None, 1, 1)
     load = diary_reranker(tmp_path / "diary", kills=100, calls=2)
     with pytest.raises(RunError, match="a worker could not go on"):
-        score_pairs(*given, small_reranker(), OPTIONS, pieces=folder, hire=hire, load=load)
+        score_pairs(PairScorer(*given, small_reranker(), OPTIONS), pieces=folder, hire=hire, load=load)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "pieces").rglob("*.npy")}
     assert kept
     diary = tmp_path / "second"
     told = Told()
     found = score_pairs(
-        *given,
-        small_reranker(),
-        OPTIONS,
+        PairScorer(*given, small_reranker(), OPTIONS),
         pieces=folder,
         report=told,
         hire=hire,
@@ -137,7 +135,7 @@ def test_who_kills_every_worker_ends_the_run_and_the_rest_is_kept(
 
 def test_errors_come_as_they_are(given: Given, tmp_path: Path) -> None:
     def refused(load: AssignedReranker, gpus: float = 0) -> None:
-        score_pairs(*given, small_reranker(), OPTIONS, hire=cluster(None, 1, 1, gpus), load=load)
+        score_pairs(PairScorer(*given, small_reranker(), OPTIONS), hire=cluster(None, 1, 1, gpus), load=load)
 
     save_ames(small_model(1), tmp_path / "other.pt")
     with pytest.raises(WeightsError, match="a worker has other weights or stores"):

@@ -22,7 +22,7 @@ from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.kept import read_shortlist
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
-from ames_ray.retrieval.scoring import ScoreOptions
+from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from ames_ray.store.convert import import_hdf5
 from ames_ray.store.info import describe_store
 from ames_ray.store.merge import merge
@@ -138,7 +138,7 @@ def test_evaluation_with_distractors_is_brute_force(data_root: Path, sets: dict[
     )
 
     pairs = candidates(benchmark.protocol, shortlist, 10)
-    scores = score_pairs(pairs, query.stores[0], gallery, small_reranker(), ScoreOptions(5, 4, 3))
+    scores = score_pairs(PairScorer(pairs, query.stores[0], gallery, small_reranker(), ScoreOptions(5, 4, 3)))
     for number, (line, logits) in enumerate(zip(scores.rows, scores.logits, strict=True)):
         for row, logit in zip(line[line >= 0], logits[line >= 0], strict=True):
             mine = sets["query"].descriptors[number, : min(5, sets["query"].count[number])]

@@ -20,7 +20,7 @@ from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
 from ames_ray.retrieval.project import LoadReranker, project_store
-from ames_ray.retrieval.scoring import ScoreOptions
+from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from ames_ray.store.reader import Store
 from ames_ray.store.removed import read_removed, write_removed
 from ames_ray.types import FloatArray
@@ -47,7 +47,9 @@ def projected(path: Path, options: AmesOptions, store: Store, seed: int = 0) -> 
 
 def scores(query: Store, gallery: Store, model: Ames) -> FloatArray:
     shortlist = find_neighbors(query, Gallery((gallery,)), "cls", None)
-    return score_pairs(shortlist, query, Gallery((gallery,)), AmesReranker(model), ScoreOptions()).logits
+    return score_pairs(
+        PairScorer(shortlist, query, Gallery((gallery,)), AmesReranker(model), ScoreOptions())
+    ).logits
 
 
 @MODELS

@@ -59,7 +59,7 @@ def test_logits_are_those_of_the_dense_form_pair_by_pair(
     query, gallery = stores
     shortlist = shortlist_of(stores)
     options = ScoreOptions(query_desc_num, db_desc_num, batch_size)
-    found = score_pairs(shortlist, query, gallery, small_reranker(), options)
+    found = score_pairs(PairScorer(shortlist, query, gallery, small_reranker(), options))
 
     model = small_model()
     queries = all_features(query)
@@ -91,23 +91,19 @@ def test_a_killed_run_goes_on_where_it_was(
     monkeypatch.setattr(pieces_module, "PIECE_PAIRS", 5)
     query, gallery = stores
     shortlist, options = shortlist_of(stores, 5), ScoreOptions(batch_size=2)
-    whole = score_pairs(shortlist, query, gallery, small_reranker(), options)
+    whole = score_pairs(PairScorer(shortlist, query, gallery, small_reranker(), options))
     pieces = Storage.at(tmp_path)
     killed = CountingReranker(small_model())
     killed.last = 12
     with pytest.raises(KeyboardInterrupt):
-        score_pairs(shortlist, query, gallery, killed, options, pieces=pieces, hire=threads(1))
+        score_pairs(PairScorer(shortlist, query, gallery, killed, options), pieces=pieces, hire=threads(1))
     kept = len(list(tmp_path.rglob("*.npy")))
     assert 0 < kept < len(shortlist)
 
     again = CountingReranker(small_model())
     told: list[tuple[int, int]] = []
     found = score_pairs(
-        shortlist,
-        query,
-        gallery,
-        again,
-        options,
+        PairScorer(shortlist, query, gallery, again, options),
         pieces=pieces,
         report=lambda done, total: told.append((done, total)),
     )
@@ -119,7 +115,7 @@ def test_a_killed_run_goes_on_where_it_was(
     assert told[-1] == (total, total)
 
     third = CountingReranker(small_model())
-    score_pairs(shortlist, query, gallery, third, options, pieces=pieces)
+    score_pairs(PairScorer(shortlist, query, gallery, third, options), pieces=pieces)
     assert third.pairs == 0
 
 
@@ -128,7 +124,7 @@ def test_long_lists_are_cut_between_batches_and_short_ones_joined(
 ) -> None:
     query, gallery = stores
     shortlist, options = shortlist_of(stores), ScoreOptions(batch_size=2)
-    whole = score_pairs(shortlist, query, gallery, small_reranker(), options, hire=threads(1))
+    whole = score_pairs(PairScorer(shortlist, query, gallery, small_reranker(), options), hire=threads(1))
     monkeypatch.setattr(scoring, "PIECE_PAIRS", 3)
     pieces = list(PairScorer(shortlist, query, gallery, small_reranker(), options).pieces())
     assert {len(piece) for piece in pieces} == {4, int((shortlist.rows[0] >= 0).sum()) % 4}
@@ -136,12 +132,16 @@ def test_long_lists_are_cut_between_batches_and_short_ones_joined(
     folder = Storage.at(tmp_path)
     for count in (1, 3):
         found = score_pairs(
-            shortlist, query, gallery, small_reranker(), options, pieces=folder, hire=threads(count)
+            PairScorer(shortlist, query, gallery, small_reranker(), options),
+            pieces=folder,
+            hire=threads(count),
         )
         np.testing.assert_array_equal(found.logits, whole.logits)
     assert len(list(tmp_path.rglob("*.npy"))) == 1
     monkeypatch.setattr(pieces_module, "PIECE_PAIRS", 8)
-    cut = score_pairs(shortlist, query, gallery, small_reranker(), options, pieces=folder, hire=threads(2))
+    cut = score_pairs(
+        PairScorer(shortlist, query, gallery, small_reranker(), options), pieces=folder, hire=threads(2)
+    )
     np.testing.assert_array_equal(cut.logits, whole.logits)
     kept = [len(np.load(path)) for path in sorted(tmp_path.rglob("*.npy"))]
     assert sum(kept) == int((shortlist.rows >= 0).sum())
@@ -155,12 +155,12 @@ def test_half_a_piece_is_computed_again(
     query, gallery = stores
     given = (shortlist_of(stores, 4), query, gallery)
     folder = Storage.at(tmp_path)
-    whole = score_pairs(*given, small_reranker(), ScoreOptions(), pieces=folder)
+    whole = score_pairs(PairScorer(*given, small_reranker(), ScoreOptions()), pieces=folder)
     first, second, *_ = sorted(tmp_path.rglob("*.npy"))
     np.save(first, np.zeros(2, np.float32))
     second.unlink()
     model = CountingReranker(small_model())
-    found = score_pairs(*given, model, ScoreOptions(), pieces=folder)
+    found = score_pairs(PairScorer(*given, model, ScoreOptions()), pieces=folder)
     np.testing.assert_array_equal(found.logits, whole.logits)
     assert model.pairs == 8
 
@@ -168,10 +168,7 @@ def test_half_a_piece_is_computed_again(
 def test_a_worker_with_other_weights_is_refused(stores: Stores) -> None:
     with pytest.raises(WeightsError, match="a worker has other weights or stores"):
         score_pairs(
-            shortlist_of(stores, 4),
-            *stores,
-            small_reranker(),
-            ScoreOptions(),
+            PairScorer(shortlist_of(stores, 4), *stores, small_reranker(), ScoreOptions()),
             hire=threads(1),
             load=partial(small_reranker, 1),
         )
@@ -181,7 +178,7 @@ def test_pieces_of_other_settings_are_not_taken(stores: Stores, tmp_path: Path) 
     query, gallery = stores
     pieces = Storage.at(tmp_path)
     options = ScoreOptions(db_desc_num=3)
-    score_pairs(shortlist_of(stores, 5), query, gallery, small_reranker(), options, pieces=pieces)
+    score_pairs(PairScorer(shortlist_of(stores, 5), query, gallery, small_reranker(), options), pieces=pieces)
     pairs = int((shortlist_of(stores, 5).rows >= 0).sum())
     for shortlist, seed, changed in (
         (shortlist_of(stores, 5), 0, replace(options, db_desc_num=2)),
@@ -191,11 +188,13 @@ def test_pieces_of_other_settings_are_not_taken(stores: Stores, tmp_path: Path) 
         (Shortlist(shortlist_of(stores, 5).rows[:, ::-1], np.ones((7, 5), np.float32)), 0, options),
     ):
         model = CountingReranker(small_model(seed))
-        found = score_pairs(shortlist, query, gallery, model, changed, pieces=pieces)
+        found = score_pairs(PairScorer(shortlist, query, gallery, model, changed), pieces=pieces)
         assert model.pairs == pairs
         np.testing.assert_array_equal(
             found.logits,
-            score_pairs(shortlist, query, gallery, AmesReranker(small_model(seed)), changed).logits,
+            score_pairs(
+                PairScorer(shortlist, query, gallery, AmesReranker(small_model(seed)), changed)
+            ).logits,
         )
 
 
@@ -205,7 +204,7 @@ def test_what_does_not_belong_together_is_refused(stores: Stores) -> None:
 
     def refused(message: str, shortlist: Shortlist, gallery: Gallery, model: AmesReranker) -> None:
         with pytest.raises(StoreError, match=message):
-            score_pairs(shortlist, query, gallery, model, options)
+            score_pairs(PairScorer(shortlist, query, gallery, model, options))
 
     first = Gallery(gallery.stores[:1])
     model = small_reranker()
@@ -236,18 +235,20 @@ def test_a_published_network_takes_the_stores_of_its_backbone_alone(tmp_path: Pa
 
     ours = store("ours", "dinov2")
     pairs = find_neighbors(ours, Gallery((ours,)), "cls", None)
-    assert np.isfinite(score_pairs(pairs, ours, Gallery((ours,)), network, ScoreOptions()).logits).any()
+    assert np.isfinite(
+        score_pairs(PairScorer(pairs, ours, Gallery((ours,)), network, ScoreOptions())).logits
+    ).any()
     other = store("other", "dinov2_vits14_reg")
     with pytest.raises(StoreError, match="holds descriptors of dinov2_vits14_reg, the model takes those of"):
-        score_pairs(pairs, ours, Gallery((other,)), network, ScoreOptions())
+        score_pairs(PairScorer(pairs, ours, Gallery((other,)), network, ScoreOptions()))
 
 
 def test_the_first_queries_of_a_list_that_says_what_it_is_may_be_scored_alone(stores: Stores) -> None:
     query, gallery = stores
     shortlist = shortlist_of(stores, 4)
     first = replace(shortlist, rows=shortlist.rows[:3], similarities=shortlist.similarities[:3])
-    found = score_pairs(first, query, gallery, small_reranker(), ScoreOptions())
-    whole = score_pairs(shortlist, query, gallery, small_reranker(), ScoreOptions())
+    found = score_pairs(PairScorer(first, query, gallery, small_reranker(), ScoreOptions()))
+    whole = score_pairs(PairScorer(shortlist, query, gallery, small_reranker(), ScoreOptions()))
     np.testing.assert_array_equal(found.logits, whole.logits[:3])
 
 
@@ -257,7 +258,7 @@ def test_stores_projected_by_another_model_are_refused(tmp_path: Path) -> None:
     store = make_store(tmp_path / "a", 5, settings=settings)
     shortlist = find_neighbors(store, Gallery((store,)), "cls", 2)
     with pytest.raises(StoreError, match="was projected by a model"):
-        score_pairs(shortlist, store, Gallery((store,)), small_reranker(), ScoreOptions())
+        score_pairs(PairScorer(shortlist, store, Gallery((store,)), small_reranker(), ScoreOptions()))
 
 
 def test_budgets_of_nothing_are_refused() -> None:
@@ -283,7 +284,7 @@ def test_a_folder_keeps_what_was_made_once(stores: Stores, tmp_path: Path) -> No
     def scores() -> PairScores:
         given = (shortlist, query, gallery, model, ScoreOptions())
         return kept_scores(
-            folder, PairScorer(*given).digest, lambda pieces: score_pairs(*given, pieces=pieces)
+            folder, PairScorer(*given).digest, lambda pieces: score_pairs(PairScorer(*given), pieces=pieces)
         )
 
     first = scores()
