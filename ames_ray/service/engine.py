@@ -75,7 +75,7 @@ class SearchEngine:
     @property
     def max_pixels(self) -> int:
         """Largest photo that is taken."""
-        return min(self.config.max_pixels, self._photos.reading.max_pixels)
+        return self._max_pixels(self._photos)
 
     def refresh(self) -> None:
         """Look at the store, `refresh_every` seconds after the last look, and open it again if it changed.
@@ -117,13 +117,15 @@ class SearchEngine:
             ImageError: The photo cannot be used.
         """
         self.refresh()
-        usual = self._photos.searcher.options
+        # One for the whole search: another request may find a changed store meanwhile.
+        photos = self._photos
+        usual = photos.searcher.options
         options = replace(
             usual,
             num_results=usual.num_results if num_results is None else num_results,
             num_rerank=usual.num_rerank if num_rerank is None else num_rerank,
         )
-        return self._photos.searcher([self._describe(data, bbox)], options)[0]
+        return photos.searcher([self._describe(photos, data, bbox)], options)[0]
 
     def thumbnail(self, row: int) -> bytes:
         """A small WebP of the image of a row.
@@ -153,10 +155,13 @@ class SearchEngine:
         photos.searcher.comparison.check(store)
         return photos
 
-    def _describe(self, data: bytes, bbox: Box | None) -> ImageFeatures:
+    def _max_pixels(self, photos: PhotoSearch) -> int:
+        return min(self.config.max_pixels, photos.reading.max_pixels)
+
+    def _describe(self, photos: PhotoSearch, data: bytes, bbox: Box | None) -> ImageFeatures:
         record = ImageRecord(0, "upload", "", "query", bbox)
-        image = decode(data, max_pixels=self.max_pixels, truncated=self._photos.reading.truncated)
-        extractor = self._photos.extractor
+        image = decode(data, max_pixels=self._max_pixels(photos), truncated=photos.reading.truncated)
+        extractor = photos.extractor
         features = extractor.extract([extractor.prepare(record, image.pixels, image.flag)])[0]
         if features.reason is not None:
             raise ImageError(features.reason)
