@@ -64,7 +64,8 @@ def make_app(engine: SearchEngine) -> FastAPI:
         redoc_url=None,
     )
     answer_problems(app)
-    app.add_middleware(Guard, names=LOCAL_NAMES if engine.config.is_local else None)
+    host = engine.config.host.lower()
+    app.add_middleware(Guard, names=LOCAL_NAMES | {host, f"[{host}]"} if engine.config.is_local else None)
     _add_search(app, engine)
     _add_thumbnails(app, engine)
     _add_health(app, engine)

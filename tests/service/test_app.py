@@ -19,10 +19,11 @@ from starlette.testclient import TestClient
 
 from ames_ray.config.compose import compose
 from ames_ray.config.serve import ServeConfig
+from ames_ray.descriptors.reading import describe_picture
 from ames_ray.errors import StoreError
 from ames_ray.files import Storage
 from ames_ray.search.comparison import MutualComparison
-from ames_ray.search.queries import build_query_extractor, describe, find_queries, read_options
+from ames_ray.search.queries import build_query_extractor, find_queries, read_options
 from ames_ray.search.searcher import Searcher, SearchOptions
 from ames_ray.service import uploads
 from ames_ray.service.app import make_app
@@ -74,7 +75,7 @@ def test_a_form_and_plain_bytes_give_what_the_searcher_gives(
     store = Store.open(engine.config.store)
     searcher = Searcher(store, MutualComparison(), SearchOptions(num_results=5))
     extractor = build_query_extractor(store, "cpu")
-    query = describe(find_queries(str(folder / "me.png"))[0], extractor, read_options(store))
+    query = describe_picture(find_queries(str(folder / "me.png"))[0], extractor, read_options(store))
     expected = searcher([query])[0].lines()
     plain = client.post("/search", content=photo)
     form = client.post("/search", files={"image": ("../../etc/passwd", photo, "text/html")})
@@ -250,6 +251,10 @@ def test_on_localhost_only_names_of_this_machine_are_answered(
     refused(client.get("/thumbnail/0", headers={"host": "rebound.example"}), 400, "unknown_host")
     assert client.get("/health", headers={"host": "[::1]:8000"}).status_code == 200
     assert client.get("/health", headers={"host": "127.0.0.1:9"}).status_code == 200
+    refused(client.get("/health", headers={"host": "127.0.0.2:8000"}), 400, "unknown_host")
+    there = SearchEngine(engine.config.model_copy(update={"host": "127.0.0.2"}), "cpu")
+    with TestClient(make_app(there), "http://127.0.0.2:8000") as other:
+        assert other.get("/health").status_code == 200
     engine_for_all = engine.config.model_copy(update={"host": "0.0.0.0"})
     assert engine.config.is_local
     assert not engine_for_all.is_local
