@@ -121,7 +121,7 @@ def fit_detector(
     """
     detector = new_detector(source.dim, options.seed).to(device).train()
     optimizer = torch.optim.AdamW(detector.parameters(), lr=options.lr, weight_decay=options.weight_decay)
-    decides = {**asdict(options), **settings}
+    decides = _deciding({**asdict(options), **settings})
     checkpoints = Checkpoints(output.child(CHECKPOINTS))
     first = _resume(checkpoints, detector, optimizer, decides, output.uri)
     log = TrainLog(output, first)
@@ -210,7 +210,12 @@ def _resume(
     if name is None:
         return 0
     position, state = checkpoints.load(name)
-    require_same(state["settings"], decides, where)
+    require_same(_deciding(state["settings"]), decides, where)
     detector.load_state_dict(state["detector"])
     optimizer.load_state_dict(state["optimizer"])
     return position.total
+
+
+def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the one that changes no weight; older versions have kept it with the others."""
+    return {name: value for name, value in settings.items() if name != "checkpoint_every"}

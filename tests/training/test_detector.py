@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from ames_ray.descriptors.detector import Detector, NormWeights, load_detector
 from ames_ray.errors import ConfigError, DatasetError, RunError
 from ames_ray.files import Storage
+from ames_ray.training.checkpoint import Checkpoints
 from ames_ray.training.detector import (
     contrastive_loss,
     nearest_is_same,
@@ -27,6 +29,7 @@ from ames_ray.training.detector import (
 )
 from ames_ray.training.detector_loop import DetectorOptions, DetectorStep, fit_detector
 from ames_ray.training.landmark_batches import LandmarkBatches
+from ames_ray.training.output import CHECKPOINTS
 from ames_ray.training.sampler import UNKNOWN
 from ames_ray.types import BoolArray, IntArray
 
@@ -149,6 +152,33 @@ def test_a_run_with_other_settings_is_refused(tmp_path: Path) -> None:
     fit(tmp_path, Synthetic(), options)
     with pytest.raises(ConfigError, match=r"lr was 0.001 and is 0.5"):
         fit(tmp_path, Synthetic(), DetectorOptions(steps=2, checkpoint_every=1, lr=0.5))
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_run_goes_on_with_more_or_fewer_checkpoints(older: bool, tmp_path: Path) -> None:
+    options = DetectorOptions(steps=6, checkpoint_every=4)
+
+    def stop(step: DetectorStep) -> None:
+        if step.step == 5:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        fit(tmp_path, Synthetic(), options, report=stop)
+    if older:
+        _keep_as_older_versions_did(Storage.at(tmp_path), options.checkpoint_every)
+    again: list[int] = []
+    fit(tmp_path, Synthetic(), replace(options, checkpoint_every=1), report=lambda s: again.append(s.step))
+    assert again == [5, 6]
+
+
+def _keep_as_older_versions_did(output: Storage, checkpoint_every: int) -> None:
+    checkpoints = Checkpoints(output.child(CHECKPOINTS))
+    name = checkpoints.latest()
+    assert name is not None
+    position, state = checkpoints.load(name)
+    output.child(CHECKPOINTS).delete(name)
+    settings = {**state["settings"], "checkpoint_every": checkpoint_every}
+    checkpoints.save(position, {**state, "settings": settings})
 
 
 def test_unreadable_pictures_are_counted_and_left_out(tmp_path: Path) -> None:
