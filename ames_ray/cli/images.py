@@ -24,7 +24,7 @@ from ames_ray.extraction.plan import (
     size,
 )
 from ames_ray.files import Storage
-from ames_ray.store.meta import JOB, MANIFEST
+from ames_ray.store.meta import FAILED, JOB, MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,7 +158,7 @@ def retry(config: RetryConfig) -> None:
     storage = Storage.at(config.store)
     if not storage.exists(JOB):
         raise StoreError(
-            f"{config.store}/{JOB} does not exist: the store was not made by `ames-ray extract`",
+            f"{storage.address(JOB)} does not exist: the store was not made by `ames-ray extract`",
             "imported and merged stores have no failed rows to redo",
         )
     how = json.loads(storage.read(JOB))
@@ -190,7 +190,7 @@ def show(report: ExtractReport, removed: int = 0) -> None:
         "bytes": f"{size(report.stored_bytes)}, {size(report.stored_bytes / max(1, report.rows))} an image",
     }
     if failed:
-        rows["failed images"] = f"{report.output}/failed.csv"
+        rows["failed images"] = Storage.at(report.output).address(FAILED)
     if report.computed:
         rate = report.computed / max(report.seconds, 1e-9)
         rows["time"] = f"{duration(report.seconds)}, {rate:.1f} images/s by {len(report.workers)} workers"

@@ -111,7 +111,7 @@ def _listed(storage: Storage, split: str) -> set[str]:
 
 def _read(storage: Storage, name: str) -> pa.Table:
     """The columns that are used, as texts; the long column of addresses is not among them."""
-    where = f"{storage.uri}/{name}"
+    where = storage.address(name)
     if not storage.exists(name):
         raise DatasetError(f"{where} does not exist")
     try:

@@ -37,8 +37,8 @@ def read_split(storage: Storage, split: str) -> Iterator[ImageRecord]:
     name = f"{split}.txt"
     if not storage.exists(name):
         raise DatasetError(
-            f"{storage.uri}/{name} does not exist",
+            f"{storage.address(name)} does not exist",
             "`ames-ray samples set=landmarks_mini output=FOLDER` makes the data set; pass data_root=FOLDER",
         )
-    for record in read_list(list_lines(storage, name), f"{storage.uri}/{name}"):
+    for record in read_list(list_lines(storage, name), storage.address(name)):
         yield replace(record, split=SPLITS[split])

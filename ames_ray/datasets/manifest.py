@@ -91,7 +91,7 @@ class Manifest:
         Raises:
             DatasetError: The file is no manifest, or one of a newer version.
         """
-        where = f"{storage.uri}/{name}"
+        where = storage.address(name)
         try:
             with storage.open(name) as handle:
                 metadata = pq.read_metadata(handle)

@@ -122,7 +122,7 @@ def _revisited(name: str, options: DatasetOptions) -> _Listing:
     split = _split(options, ("gallery", "query"))
     file = f"gnd_{name}.pkl"
     folder = Storage.at(root).child(name)
-    ground_truth = RevisitedFile.from_bytes(_with(folder, file).read(file), f"{folder.uri}/{file}")
+    ground_truth = RevisitedFile.from_bytes(_with(folder, file).read(file), folder.address(file))
     if split == "gallery":
         return _Listing(ground_truth.gallery_records(f"{name}/jpg"), root)
     queries = len(ground_truth.queries)
@@ -188,7 +188,7 @@ def _split(options: DatasetOptions, allowed: tuple[str, ...]) -> str:
 
 def _with(storage: Storage, name: str) -> Storage:
     if not storage.exists(name):
-        raise DatasetError(f"{storage.uri}/{name} does not exist", "check data_root= and list_file=")
+        raise DatasetError(f"{storage.address(name)} does not exist", "check data_root= and list_file=")
     return storage
 
 

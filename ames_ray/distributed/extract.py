@@ -37,7 +37,7 @@ from ames_ray.extraction.attempts import forget_all
 from ames_ray.extraction.plan import make_plan, require_room
 from ames_ray.files import Storage, to_json
 from ames_ray.store.clear import clear, stored_bytes
-from ames_ray.store.meta import JOB, add_counts
+from ames_ray.store.meta import FAILED, JOB, add_counts
 from ames_ray.store.removed import write_removed
 from ames_ray.store.shards import is_finished
 from ames_ray.store.writer import ShardTask, StoreWriter
@@ -148,7 +148,7 @@ def run(
         failed = sum(report.failed.values())
         raise FailedRowsError(
             f"{failed} of {report.rows} rows failed, and strict=true",
-            f"they are listed in {config.output}/failed.csv; `ames-ray store retry` redoes them alone",
+            f"they are listed in {storage.address(FAILED)}; `ames-ray store retry` redoes them alone",
         )
     return report
 

@@ -110,7 +110,7 @@ def project_store(
     meta = replace(raw, format=raw.own_format, codec=kind.codec, dim=kind.dim, settings=kind.settings)
     storage = Storage.at(output)
     source = {
-        "name": store.storage.uri.rstrip("/").rpartition("/")[2],
+        "name": Storage.of_file(store.storage.uri)[1],
         "rows": store.meta.rows,
         "content": content_digest(store.summaries),
     }

@@ -73,7 +73,7 @@ def export_hdf5(
     files = [name, *(file for pair in pooled.values() for file in pair)]
     for file in files:
         if place.exists(file):
-            raise StoreError(f"{place.uri}/{file} exists", "delete it or choose another output=")
+            raise StoreError(f"{place.address(file)} exists", "delete it or choose another output=")
     for key, (hdf5, raw) in pooled.items():
         values = store.pooled(key)
         values[store.removed] = 0
@@ -87,7 +87,7 @@ def export_hdf5(
             write_pack(path, store.storage, store.meta, store.summaries, store.removed)
         else:
             _write_features(path, store, meta)
-    return [f"{place.uri}/{file}" for file in files]
+    return [place.address(file) for file in files]
 
 
 def import_hdf5(

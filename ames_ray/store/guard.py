@@ -27,7 +27,7 @@ def writing(storage: Storage, name: str, needed: int) -> Iterator[None]:
         name: The file below it.
         needed: Bytes of the whole file, about.
     """
-    what = f"{storage.uri}/{name}"
+    what = storage.address(name)
     try:
         yield
     except OSError as error:

@@ -38,7 +38,7 @@ def merge(stores: Sequence[Store], output: str) -> Store:
     meta = replace(first, rows=len(manifest), manifest_digest=manifest.digest, format=first.own_format)
     sources = [
         {
-            "name": store.storage.uri.rpartition("/")[2],
+            "name": Storage.of_file(store.storage.uri)[1],
             "rows": store.meta.rows,
             "content": content_digest(store.summaries),
         }

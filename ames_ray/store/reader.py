@@ -68,7 +68,7 @@ class Store:
             raise StoreError(
                 f"{storage.uri} is no store: it has no {META}", "`ames-ray extract` makes a store"
             )
-        meta = StoreMeta.from_json(storage.read(META), f"{storage.uri}/{META}")
+        meta = StoreMeta.from_json(storage.read(META), storage.address(META))
         if allow_partial:
             marks = read_marks(storage)
             return cls(storage, meta, {s: m for s, m in marks.items() if is_whole(storage, meta, m)})
@@ -104,7 +104,7 @@ class Store:
             manifest = Manifest.read(self.storage, MANIFEST)
         if (len(manifest), manifest.digest) != (self.meta.rows, self.meta.manifest_digest):
             raise StoreError(
-                f"{self.storage.uri}/{MANIFEST} is not the list that {META} names",
+                f"{self.storage.address(MANIFEST)} is not the list that {META} names",
                 "run the command that made the store again: it writes the list anew",
             )
         return manifest
@@ -114,7 +114,7 @@ class Store:
         """What made the store; empty where it is not finished."""
         if not self.storage.exists(CARD):
             return {}
-        with reading(f"{self.storage.uri}/{CARD}", "run the command that made the store again"):
+        with reading(self.storage.address(CARD), "run the command that made the store again"):
             card: dict[str, Any] = json.loads(self.storage.read(CARD))
             return card
 

@@ -30,7 +30,8 @@ def read_removed(storage: Storage) -> list[int]:
         return sorted({int(row) for row in rows})
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(
-            f"{storage.uri}/{REMOVED} is damaged: {error}", "delete it, then extract again: it is made anew"
+            f"{storage.address(REMOVED)} is damaged: {error}",
+            "delete it, then extract again: it is made anew",
         ) from None
 
 

@@ -89,7 +89,7 @@ def open_shard(storage: Storage, meta: StoreMeta, shard: int) -> Iterator[ShardS
         return
     name = meta.shard_name(shard)
     hint = f"delete {name} and run the command that made the store again: only this shard is redone"
-    with reading(f"{storage.uri}/{name}", hint):
+    with reading(storage.address(name), hint):
         if storage.local is not None:
             with closing(_source(storage.path(name), meta)) as file:
                 yield file
@@ -135,7 +135,7 @@ def write_shard_list(storage: Storage, summaries: Sequence[ShardSummary]) -> Non
 
 def read_shard_list(storage: Storage) -> dict[int, ShardSummary]:
     """The summaries of a finished store, by shard."""
-    name = f"{storage.uri}/{SHARDS}"
+    name = storage.address(SHARDS)
     try:
         items = [json.dumps(item).encode() for item in json.loads(storage.read(SHARDS))]
     except (ValueError, TypeError) as error:

@@ -78,7 +78,7 @@ class StoreWriter:
         if (meta.rows, meta.manifest_digest) != (len(manifest), manifest.digest):
             raise StoreError("the settings of the store are those of another image list")
         if storage.exists(META):
-            old = StoreMeta.from_json(storage.read(META), f"{storage.uri}/{META}")
+            old = StoreMeta.from_json(storage.read(META), storage.address(META))
             continues = old.rows < meta.rows and manifest.digest_of_first(old.rows) == old.manifest_digest
             require_same(old, meta, continues, storage.uri)
             if old.rows != meta.rows:

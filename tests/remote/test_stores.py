@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ames_ray.cli.main import main
+from ames_ray.errors import StoreError
 from ames_ray.files import Storage
 from ames_ray.store.reader import Store
 from tests.extract_here import extract_here
@@ -117,6 +118,26 @@ def test_the_authors_files_may_lie_in_the_bucket(
     assert np.array_equal(near.pooled("global"), far.pooled("global"))
     assert [r.image_id for r in far.manifest] == [r.image_id for r in near.manifest]
     assert far.manifest.root == folder.uri
+
+
+def test_what_is_named_is_an_address_that_works(
+    stores: Path, s3: S3Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    folder = Storage.at(f"s3://{BUCKET}/named?endpoint_override={s3.host}&scheme=http")
+    export = ["store", "export", str(stores / "store"), f"output={folder.address('x_local.hdf5')}"]
+    assert main(export) == 0
+    written = capsys.readouterr().out.split()
+    assert len(written) == 3
+    for address in written:
+        place, name = Storage.of_file(address)
+        assert place.exists(name)
+    assert main(export) == 2
+    assert f"{folder.address('x_local.hdf5')} exists" in " ".join(capsys.readouterr().err.split())
+    folder.publish("meta.json", b"{")
+    with pytest.raises(StoreError) as caught:
+        Store.open(folder.uri)
+    assert caught.value.message.startswith(f"{folder.address('meta.json')} is damaged")
 
 
 def test_photos_may_lie_in_the_bucket(stores: Path, s3: S3Server) -> None:
