@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ames_ray.datasets.registry import DatasetOptions
 from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor, static_spec
-from ames_ray.extraction.shard import ReadOptions
+from ames_ray.descriptors.reading import ReadOptions
 from ames_ray.store.meta import StoreMeta
 
 if TYPE_CHECKING:

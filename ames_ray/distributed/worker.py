@@ -12,9 +12,10 @@ from ames_ray.backbones.registry import uses_network
 from ames_ray.config.options import make_extractor, read_options
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.descriptors.extractor import Prepared
+from ames_ray.descriptors.reading import prepare
 from ames_ray.errors import AmesError
 from ames_ray.extraction.device import choose_device
-from ames_ray.extraction.shard import ShardExtractor, prepare
+from ames_ray.extraction.shard import ShardExtractor
 from ames_ray.store.meta import MANIFEST
 from ames_ray.store.writer import ShardTask
 

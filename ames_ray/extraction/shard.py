@@ -12,15 +12,13 @@ import time
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ames_ray.descriptors.extractor import Prepared
-from ames_ray.errors import ImageError
+from ames_ray.descriptors.reading import prepare
 from ames_ray.extraction.attempts import Diary
 from ames_ray.extraction.progress import Progress
 from ames_ray.images import reasons
-from ames_ray.images.read import decode, read_bytes
 from ames_ray.store.reader import Store
 from ames_ray.store.shards import read_mark
 from ames_ray.store.writer import ShardWriter
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 
     from ames_ray.descriptors.extractor import Extractor
+    from ames_ray.descriptors.reading import ReadOptions
     from ames_ray.files import Storage
     from ames_ray.store.meta import ShardSummary, StoreMeta
     from ames_ray.store.writer import ShardTask
@@ -40,23 +39,6 @@ WINDOW_BATCHES = 4
 Ready: TypeAlias = Prepared | ImageFeatures
 Report: TypeAlias = "Callable[[int, Sequence[int], Progress], None]"
 """Called with the shard, the rows that are being worked on, and what was done since the last call."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """How a picture becomes pixels; part of what decides the values."""
-
-    truncated: Literal["fail", "keep"] = "fail"
-    max_pixels: int = 100_000_000
-
-
-def prepare(record: ImageRecord, extractor: Extractor, reading: ReadOptions) -> Ready:
-    """Read, decode, crop and resize one picture; a bad one becomes features with a reason."""
-    try:
-        image = decode(read_bytes(record.uri), max_pixels=reading.max_pixels, truncated=reading.truncated)
-        return extractor.prepare(record, image.pixels, image.flag)
-    except ImageError as error:
-        return ImageFeatures(record, reason=error.reason)
 
 
 class ShardExtractor:

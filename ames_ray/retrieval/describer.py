@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.errors import DatasetError, ImageError
-from ames_ray.images.read import decode, read_bytes
+from ames_ray.descriptors.reading import describe_picture
+from ames_ray.errors import DatasetError
 from ames_ray.retrieval.fit import check_descriptors
 from ames_ray.store.codec import as_stored
-from ames_ray.types import ImageFeatures, ImageRecord
+from ames_ray.types import ImageRecord
 
 if TYPE_CHECKING:
     from ames_ray.descriptors.extractor import Extractor
+    from ames_ray.descriptors.reading import ReadOptions
     from ames_ray.model.reranker import Reranker
     from ames_ray.types import AnyArray
 
 logger = logging.getLogger(__name__)
-
-_MAX_PIXELS = 100_000_000
 
 
 class Describer:
@@ -30,13 +29,15 @@ class Describer:
     Args:
         extractor: Makes descriptors of pictures, raw ones or payloads; or none where only arrays come.
         model: What compares them.
+        reading: How files become pixels.
 
     Raises:
         StoreError: The extractor makes other descriptors than the model takes.
     """
 
-    def __init__(self, extractor: Extractor | None, model: Reranker) -> None:
+    def __init__(self, extractor: Extractor | None, model: Reranker, reading: ReadOptions) -> None:
         self._extractor = extractor
+        self._reading = reading
         if extractor is not None:
             settings = extractor.spec.settings
             what = f"the extractor with backbone={settings.get('backbone')}"
@@ -59,7 +60,7 @@ class Describer:
                 f"{image} is a picture, and nothing was given that describes it",
                 "pass extractor=build_extractor(…), or arrays of local descriptors",
             )
-        features = _features(ImageRecord(0, str(image), str(image)), self._extractor)
+        features = describe_picture(ImageRecord(0, str(image), str(image)), self._extractor, self._reading)
         spec = self._extractor.spec
         if features.local is not None:
             found = features.local.descriptors
@@ -69,11 +70,3 @@ class Describer:
             logger.warning("%s cannot be used, it comes last: %s", image, features.reason)
             found = np.empty((0, spec.dim), np.float32)
         return as_stored(found, spec.codec) if spec.codec else found
-
-
-def _features(record: ImageRecord, extractor: Extractor) -> ImageFeatures:
-    try:
-        image = decode(read_bytes(record.uri), max_pixels=_MAX_PIXELS, truncated="fail")
-        return extractor.extract([extractor.prepare(record, image.pixels, image.flag)])[0]
-    except ImageError as error:
-        return ImageFeatures(record, reason=error.reason)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ames_ray.descriptors.reading import ReadOptions
 from ames_ray.errors import DatasetError
 from ames_ray.evaluation.ensemble import Ensemble, ensemble_scores, match_probability
 from ames_ray.retrieval.describer import Describer
@@ -51,6 +52,7 @@ def rerank(
     model: Reranker,
     *,
     extractor: Extractor | None = None,
+    reading: ReadOptions | None = None,
     similarities: Sequence[float] | FloatArray | None = None,
     lamb: float = 0.5,
     temp: float = 0.5,
@@ -66,6 +68,8 @@ def rerank(
         model: From `ames_ray.model.reranker.load_reranker`.
         extractor: Describes pictures: from `ames_ray.descriptors.extractor.build_extractor`, or, as a store
             was made, from `ames_ray.search.queries.build_query_extractor`. It decides how many descriptors.
+        reading: How their files become pixels; of a store, `ames_ray.search.queries.read_options`. None for
+            the defaults of an extraction.
         similarities: (B,) global similarities of the hits. With them the score is that of the ensemble,
             λ · similarity + (1 − λ) · sigmoid(γ · logit); without them it is sigmoid(γ · logit).
         lamb: λ.
@@ -77,7 +81,7 @@ def rerank(
         StoreError: Descriptors of another width or kind than the model's, or with NaN.
     """
     setting = Ensemble(lamb if similarities is not None else 0.0, temp, len(candidates))
-    describe = Describer(extractor, model)
+    describe = Describer(extractor, model, reading or ReadOptions())
     images = _batch([describe(image) for image in candidates], "candidate")
     mine = _batch([describe(query, is_query=True)], "query")
     logits = model(mine, images) if len(candidates) else np.empty(0, np.float32)

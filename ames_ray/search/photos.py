@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ames_ray.search.queries import describe, read_options
+from ames_ray.descriptors.reading import describe_picture
+from ames_ray.search.queries import read_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,5 +42,5 @@ class PhotoSearch:
         self, photos: Sequence[ImageRecord], options: SearchOptions | None = None
     ) -> list[SearchResult]:
         """Results of each photo, in order; of one that cannot be used, the reason."""
-        described = [describe(photo, self.extractor, self.reading) for photo in photos]
+        described = [describe_picture(photo, self.extractor, self.reading) for photo in photos]
         return self.searcher(described, options)

@@ -11,13 +11,13 @@ from ames_ray.backbones.registry import HUGGING_FACE
 from ames_ray.datasets.paths import is_picture
 from ames_ray.datasets.registry import DatasetOptions, build_manifest
 from ames_ray.descriptors.extractor import NO_DETECTOR, ExtractorOptions, build_extractor
+from ames_ray.descriptors.reading import ReadOptions
 from ames_ray.errors import ConfigError, StoreError
 from ames_ray.extraction.projecting import ProjectingExtractor
-from ames_ray.extraction.shard import ReadOptions, prepare
 from ames_ray.files import is_remote
 from ames_ray.model.projection import PROJECTED_FROM, PROJECTION
 from ames_ray.store.meta import JOB
-from ames_ray.types import ImageFeatures, ImageRecord
+from ames_ray.types import ImageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,12 +107,6 @@ def build_query_extractor(
 def read_options(store: Store) -> ReadOptions:
     """How a store's pictures became pixels."""
     return ReadOptions(**store.meta.settings.get("read", {}))
-
-
-def describe(record: ImageRecord, extractor: Extractor, reading: ReadOptions) -> ImageFeatures:
-    """Features of one photo; of one that cannot be used, the reason."""
-    ready = prepare(record, extractor, reading)
-    return ready if isinstance(ready, ImageFeatures) else extractor.extract([ready])[0]
 
 
 def _backbone(store: Store, made: Mapping[str, Any], weights: str | None) -> str:

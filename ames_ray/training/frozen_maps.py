@@ -11,10 +11,10 @@ import torch
 
 from ames_ray.backbones.base import NetworkBackbone
 from ames_ray.backbones.registry import find_backbone
-from ames_ray.descriptors.extractor import NO_DETECTOR, ExtractorOptions
+from ames_ray.descriptors.extractor import NO_DETECTOR, ExtractorOptions, Prepared
 from ames_ray.descriptors.network import NetworkExtractor
-from ames_ray.errors import ConfigError, ImageError
-from ames_ray.images.read import decode, read_bytes
+from ames_ray.descriptors.reading import ReadOptions, prepare
+from ames_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ames_ray.datasets.manifest import Manifest
-    from ames_ray.descriptors.extractor import Prepared
     from ames_ray.types import ImageRecord, IntArray
 
 _AT_ONCE = 8
@@ -81,6 +80,7 @@ class FrozenMaps:
         self._network = loaded.network
         self._manifest = manifest
         self._options = options
+        self._reading = ReadOptions(options.truncated, options.max_pixels)
         self._device = torch.device(device)
         self.dim = backbone.info.dim
         self.settings = self._extractor.spec.settings
@@ -119,9 +119,5 @@ class FrozenMaps:
             ]
 
     def _prepare(self, record: ImageRecord) -> Prepared | None:
-        options = self._options
-        try:
-            image = decode(read_bytes(record.uri), max_pixels=options.max_pixels, truncated=options.truncated)
-            return self._extractor.prepare(record, image.pixels, image.flag)
-        except ImageError:
-            return None
+        ready = prepare(record, self._extractor, self._reading)
+        return ready if isinstance(ready, Prepared) else None

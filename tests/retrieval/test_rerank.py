@@ -9,6 +9,7 @@ import torch
 
 from ames_ray.backbones.sift import find_features
 from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor
+from ames_ray.descriptors.reading import ReadOptions
 from ames_ray.errors import ConfigError, DatasetError, StoreError
 from ames_ray.images.read import decode
 from ames_ray.model.ames import Ames
@@ -109,6 +110,12 @@ def test_pictures_are_scored_as_their_descriptors_are(
     found = rerank(photos[0], some, model, extractor=extractor, similarities=likely, lamb=1)
     assert found.order[-1] == 0
     assert "broken.jpg cannot be used, it comes last: not_an_image" in caplog.text
+    whole = photos[1].read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) * 3 // 4])
+    some = [tmp_path / "cut.jpg", photos[2]]
+    assert rerank(photos[0], some, model, extractor=extractor).scores[-1] == -np.inf
+    kept = rerank(photos[0], some, model, extractor=extractor, reading=ReadOptions(truncated="keep"))
+    assert np.isfinite(kept.scores).all()
     with pytest.raises(DatasetError, match=r"the query .*gone\.jpg cannot be used: missing"):
         rerank(tmp_path / "gone.jpg", photos, model, extractor=extractor)
     with pytest.raises(DatasetError, match=r"photo1\.jpg is a picture, and nothing was given"):

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ames_ray.descriptors.reading import describe_picture
 from ames_ray.errors import ConfigError, StoreError, WeightsError
 from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.model.ames_reranker import AmesReranker
@@ -16,7 +17,7 @@ from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.search.comparison import MutualComparison, NetworkComparison
 from ames_ray.search.match import mutual_matches
-from ames_ray.search.queries import build_query_extractor, describe, find_queries, read_options
+from ames_ray.search.queries import build_query_extractor, find_queries, read_options
 from ames_ray.search.searcher import Searcher, SearchOptions
 from ames_ray.store.reader import Store
 from ames_ray.types import ImageFeatures
@@ -32,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def described(store: Store, query: str) -> list[ImageFeatures]:
     extractor = build_query_extractor(store, "cpu")
-    return [describe(record, extractor, read_options(store)) for record in find_queries(query)]
+    return [describe_picture(record, extractor, read_options(store)) for record in find_queries(query)]
 
 
 def test_a_turned_photo_finds_its_original_first(store: Store, tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_box_cuts_the_query(store: Store) -> None:
     query = str(Path(store.manifest.root) / "coffee_280x210.png")
     extractor = build_query_extractor(store, "cpu")
     (record,) = find_queries(query, (20, 30, 200, 190))
-    features = describe(record, extractor, read_options(store))
+    features = describe_picture(record, extractor, read_options(store))
     assert features.local is not None
     assert features.local.xy.min(axis=0)[0] >= 19
     assert features.local.xy.max(axis=0)[1] <= 191
