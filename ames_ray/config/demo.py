@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import FolderPath
 from ames_ray.errors import ConfigError
+from ames_ray.files import is_remote
 
 
 class _PhotosConfig(JobConfig):
@@ -19,6 +20,15 @@ class _PhotosConfig(JobConfig):
         description="gcompris: 292 photos of landmarks, animals and things from a Debian package (44 MB); "
         "wheels: the dozen that scikit-image and scikit-learn carry; auto: the first that can be had",
     )
+
+    @field_validator("output", check_fields=False)
+    @classmethod
+    def _is_local(cls, output: str) -> str:
+        if is_remote(output):
+            raise ConfigError(
+                f"output={output}: the photos are written to a local disk", "copy them afterwards"
+            )
+        return output
 
 
 class SamplesConfig(_PhotosConfig):

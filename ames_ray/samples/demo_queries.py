@@ -78,12 +78,14 @@ def demo_truth(queries: Sequence[str], gallery: Sequence[str]) -> dict[str, Any]
 
     Returns:
         `imlist`, `qimlist` and `gnd`: a part finds its photo as `easy`; of a whole photo other photos of the
-        same thing are `hard`, and itself is `junk`.
+        same thing are `hard`, and itself is `junk`. Of a query that is no demo's nothing is known.
     """
     shows = {**{photo.name: photo.landmark for photo in read_table()}, **dict.fromkeys(_PAIR, "motorcycle")}
     known = {query.name: query for query in QUERIES}
 
-    def entry(query: DemoQuery) -> dict[str, list[int]]:
+    def entry(query: DemoQuery | None) -> dict[str, list[int]]:
+        if query is None:
+            return {"easy": [], "hard": [], "junk": []}
         itself = [row for row, name in enumerate(gallery) if name == query.photo]
         thing = shows.get(query.photo)
         others = [row for row, name in enumerate(gallery) if thing and shows.get(name) == thing]
@@ -94,7 +96,7 @@ def demo_truth(queries: Sequence[str], gallery: Sequence[str]) -> dict[str, Any]
     return {
         "imlist": list(gallery),
         "qimlist": list(queries),
-        "gnd": [entry(known[name]) for name in queries],
+        "gnd": [entry(known.get(name)) for name in queries],
     }
 
 

@@ -92,6 +92,8 @@ def test_the_job_script_is_the_same_command() -> None:
         (["store", "info", "nowhere"], "nowhere"),
         (["extract", "images=nowhere", "output=y"], "nowhere"),
         (["samples", "source=wheels", "output=plain/photos"], "plain: File exists"),
+        (["samples", "output=s3://bucket/photos"], "the photos are written to a local disk"),
+        (["demo", "output=s3://bucket/demo"], "the photos are written to a local disk"),
         (["extract", "images=.", "output=plain/store"], "plain/store: Not a directory"),
         (["extract", "images=.", "output=/sys/store"], "/sys/store: "),  # nobody may write there
         (["store", "info", "x" * 300], "File name too long"),

@@ -43,10 +43,10 @@ def test_photos_to_pages_in_one_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = ames_ray(tmp_path, "demo", "output=my demo/", "source=wheels")
+    done = ames_ray(tmp_path, "demo", "output=my démo (1)/", "source=wheels")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    folder = Path("my demo")
+    folder = Path("my démo (1)")
     assert (folder / "contact_sheet.png").is_file()
     printed = "".join(line.strip() for line in done.stdout.splitlines())
     pages = folder / "page" / "index.html", folder / "page_sift_ames" / "index.html"
@@ -116,12 +116,13 @@ def test_the_truth_names_what_each_query_is_to_find() -> None:
         "scikit-image/motorcycle_right.png",
         "scikit-image/coffee.png",
     ]
-    names = ["coffee.jpg", "motorcycle_left.png", "TourEiffel.webp"]
+    names = ["coffee.jpg", "motorcycle_left.png", "TourEiffel.webp", "a photo of one's own.jpg"]
     truth = demo_truth(names, gallery)
     assert (truth["imlist"], truth["qimlist"]) == (gallery, names)
-    coffee, motorcycle, tower = (
+    coffee, motorcycle, tower, own = (
         {kind: {gallery[row] for row in rows} for kind, rows in entry.items()} for entry in truth["gnd"]
     )
+    assert own == {"easy": set(), "hard": set(), "junk": set()}
     assert coffee == {"easy": {"scikit-image/coffee.png"}, "hard": set(), "junk": set()}
     assert motorcycle["hard"] == {"scikit-image/motorcycle_right.png"}
     assert motorcycle["junk"] == {"scikit-image/motorcycle_left.png"}
