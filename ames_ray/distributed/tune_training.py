@@ -29,7 +29,7 @@ from ames_ray.tuning.runs import EPOCH, Curve, beyond, copy_answer, run_name
 from ames_ray.tuning.study import KNOWN, POINT, RUN, point_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     import optuna
 
@@ -116,9 +116,19 @@ def early_stopping(opened: OpenStudy, config: TuneTrainingConfig, figure: str) -
     return scheduler
 
 
-def tidy(opened: OpenStudy, runs: Storage, figure: str, keep: int | None) -> None:
-    """Delete the checkpoints of all runs that have ended, and the networks of all but the `keep` best."""
-    rows = opened.rows()
+def tidy(
+    opened: OpenStudy, runs: Storage, figure: str, keep: int | None, under_way: Collection[str] = ()
+) -> None:
+    """Delete the checkpoints of all runs that have ended, and the networks of all but the `keep` best.
+
+    Args:
+        opened: The study.
+        runs: Folder of the runs.
+        figure: What is best by it.
+        keep: Runs whose networks stay; none for all.
+        under_way: Folders of runs that are left alone: a point that failed may have been asked for again.
+    """
+    rows = [row for row in opened.rows() if row.get(RUN) not in under_way]
     for row in rows:
         if RUN in row:
             clear_checkpoints(runs.child(row[RUN]))
@@ -204,7 +214,8 @@ class Runs(StudySearch):
         for twin in self._twins.pop(key):
             curve.tell(self._opened.study, twin, run, reason)
             self._answered()
-        tidy(self._opened, self._runs, self._figure, self._config.keep_best)
+        under_way = {run_name(trial.user_attrs[POINT]) for trial, _, _ in self._open.values()}
+        tidy(self._opened, self._runs, self._figure, self._config.keep_best, under_way)
 
 
 def _train(config: Mapping[str, Any], job: TuneTrainingConfig, figure: str, runs: str) -> None:

@@ -221,6 +221,25 @@ def test_a_run_whose_worker_died_for_good_is_marked(here: Path, tmp_path: Path) 
     assert [trial.state.name for trial in opened.study.trials] == ["FAIL"] * 2
 
 
+def test_a_point_that_failed_and_is_tried_again_keeps_its_files(here: Path, tmp_path: Path) -> None:
+    runs, _ = asking(here, tmp_path, "{lr: {choice: [0.001, 0.002]}}", 40)
+    first, ended = runs.suggest("a"), {"epoch": EPOCHS, "hard_mAP": 0.5, "loss": 1.0, "failed": ""}
+    assert isinstance(first, dict)
+    runs.on_trial_complete("a", None, error=True)
+    asked = {name: runs.suggest(name) for name in "bc"}
+    (again,) = [name for name, found in asked.items() if found == first]
+    (other,) = set("bc") - {again}
+    folder = tmp_path / "runs" / run_name(first["point"])
+    files = [folder / "checkpoints" / "step-00000002-0123456789abcdef.pt", folder / "last.pt"]
+    (folder / "checkpoints").mkdir(parents=True)
+    for path in files:
+        path.touch()
+    runs.on_trial_complete(other, ended)
+    assert all(path.exists() for path in files)
+    runs.on_trial_complete(again, ended)
+    assert not files[0].exists()
+
+
 def test_early_stopping_knows_what_earlier_calls_reached(here: Path, tmp_path: Path) -> None:
     runs, opened = asking(here, tmp_path, "{lr: {float: [0.001, 0.01]}}", 3)
     config = compose(TuneTrainingConfig, settings(here, tmp_path))
