@@ -18,7 +18,7 @@ class _PhotosConfig(JobConfig):
     source: Literal["auto", "gcompris", "wheels"] = Field(
         "auto",
         description="gcompris: 292 photos of landmarks, animals and things from a Debian package (44 MB); "
-        "wheels: the dozen that scikit-image and scikit-learn carry; auto: the first that can be had",
+        "wheels: the 15 that scikit-image and scikit-learn carry; auto: the first that can be had",
     )
 
     @field_validator("output", check_fields=False)
@@ -54,7 +54,7 @@ class SamplesConfig(_PhotosConfig):
     def _benchmark_needs_debian(self) -> Self:
         if self.set == "landmarks_mini" and self.source == "wheels":
             raise ConfigError(
-                "set=landmarks_mini cannot be made of the dozen photos in the wheels",
+                "set=landmarks_mini cannot be made of the 15 photos in the wheels",
                 "drop source=wheels: it is made of Debian's gcompris-qt-data and opencv-doc",
             )
         return self

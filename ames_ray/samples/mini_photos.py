@@ -36,6 +36,7 @@ _OPENCV, _OPENCV_VERSION = "opencv-doc", "4.6.0+dfsg-12"
 _ALTERED = (
     b"The pictures in this folder are altered copies, see README.md. What follows is about the originals.\n\n"
 )
+_HINT = "landmarks_mini is made of gcompris-qt-data and opencv-doc: make it on Debian 12, with a network"
 _OPENCV_FOLDER = "usr/share/doc/opencv-doc/examples/data"
 
 
@@ -94,6 +95,14 @@ def fetch_photos() -> MiniSources:
     Raises:
         DatasetError: A package cannot be had, or has other pictures.
     """
+    try:
+        return _fetch()
+    except DatasetError as error:
+        # There is no other source, as there is for photos alone.
+        raise DatasetError(error.message, _HINT) from None
+
+
+def _fetch() -> MiniSources:
     gcompris = from_gcompris()
     with tempfile.TemporaryDirectory(prefix="ames-ray-") as folder:
         package = unpack_package(_OPENCV, Path(folder))
@@ -103,8 +112,7 @@ def fetch_photos() -> MiniSources:
     if wrong:
         raise DatasetError(
             f"{len(wrong)} of {len(wanted)} pictures in {_OPENCV} {package.version} differ from those of "
-            f"{_OPENCV_VERSION}, first {wrong[0]}",
-            f"take {_OPENCV} {_OPENCV_VERSION} from Debian 12",
+            f"{_OPENCV_VERSION}, first {wrong[0]}"
         )
     return MiniSources(
         f"{gcompris.source} and {package.name} {package.version}",

@@ -239,8 +239,10 @@ def test_a_folder_with_other_settings_or_photos_is_refused(tmp_path: Path) -> No
 
 def test_without_apt_it_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    with pytest.raises(DatasetError, match="cannot be fetched: this machine has no apt-get"):
+    with pytest.raises(DatasetError, match="cannot be fetched: this machine has no apt-get") as caught:
         build_landmarks_mini(tmp_path / "set")
+    assert "make it on Debian 12, with a network" in str(caught.value.hint)
+    assert "source=wheels" not in str(caught.value.hint)
     assert not list(tmp_path.iterdir())
 
 
@@ -260,7 +262,7 @@ def test_an_unknown_part_names_those_that_there_are(tmp_path: Path) -> None:
 
 
 def test_the_wheels_cannot_make_it() -> None:
-    with pytest.raises(ConfigError, match="cannot be made of the dozen photos in the wheels") as caught:
+    with pytest.raises(ConfigError, match="cannot be made of the 15 photos in the wheels") as caught:
         compose(SamplesConfig, ["set=landmarks_mini", "source=wheels"])
     assert "gcompris-qt-data" in (caught.value.hint or "")
 
