@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _KEY = b"ames_ray.manifest"
 _VERSION = 1
+_TWICE = re.compile("[0-9]+ duplicate paths?")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +68,7 @@ class Manifest:
         Args:
             records: Images, with paths relative to `root` or absolute.
             root: Folder or `scheme://` address.
-            notes: Remarks to keep with the list; one about duplicate paths is added.
+            notes: Remarks to keep with the list; one about its duplicate paths is put in place of older ones.
             allow_outside: Take paths that leave the root, also through symbolic links.
 
         Raises:
@@ -81,8 +83,9 @@ class Manifest:
                 f"no images are listed for {folder}", "check images=, list_file=, split= and data_root="
             )
         twice = _repeats(seen)
-        noted = [f"{twice} duplicate path{'s' if twice > 1 else ''}"] if twice else []
-        return cls(folder, (*notes, *noted), allow_outside, rows_digest(table, len(table)), table)
+        noted = [note for note in notes if not _TWICE.fullmatch(note)]
+        noted += [f"{twice} duplicate path{'s' if twice > 1 else ''}"] if twice else []
+        return cls(folder, tuple(noted), allow_outside, rows_digest(table, len(table)), table)
 
     @classmethod
     def read(cls, storage: Storage, name: str) -> Self:

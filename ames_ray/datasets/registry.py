@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ames_ray.types import ImageRecord
 
 R1M_FOLDER = "revisitop1m"
+_CROPPED = "queries cropped to their box"
+_WHOLE = "crop=false: queries are not cropped to their box, so figures are no standard ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,8 @@ def _own_manifest(options: DatasetOptions, list_file: str) -> Manifest:
     if options.crop:
         return manifest
     whole = (replace(record, bbox=None) for record in manifest)
-    return Manifest.from_records(
-        whole, manifest.root, notes=manifest.notes, allow_outside=options.allow_outside
-    )
+    notes = [_WHOLE if note.endswith(_CROPPED) else note for note in manifest.notes]
+    return Manifest.from_records(whole, manifest.root, notes=notes, allow_outside=options.allow_outside)
 
 
 def _folder(options: DatasetOptions) -> _Listing:
@@ -126,10 +127,9 @@ def _revisited(name: str, options: DatasetOptions) -> _Listing:
     if split == "gallery":
         return _Listing(ground_truth.gallery_records(f"{name}/jpg"), root)
     queries = len(ground_truth.queries)
-    cropped = f"{queries} of {queries} queries cropped to their box"
-    whole = "crop=false: queries are not cropped to their box, so figures are no standard ones"
+    cropped = f"{queries} of {queries} {_CROPPED}"
     records = ground_truth.query_records(f"{name}/jpg", crop=options.crop)
-    return _Listing(records, root, (cropped if options.crop else whole,))
+    return _Listing(records, root, (cropped if options.crop else _WHOLE,))
 
 
 def _r1m(options: DatasetOptions) -> _Listing:

@@ -69,6 +69,8 @@ def test_records_come_back_resolved(tmp_path: Path) -> None:
     assert manifest.record(2) == expected[2]
     assert manifest.records(1, 1) == []
     assert manifest.notes == ("1 duplicate path",)
+    twice = Manifest.from_records([*manifest, *manifest], tmp_path, notes=["seen", *manifest.notes])
+    assert twice.notes == ("seen", "5 duplicate paths")
     for start, stop in ((-1, 2), (0, 5), (3, 2)):
         with pytest.raises(DatasetError, match="list of 4 images"):
             manifest.records(start, stop)
