@@ -5,6 +5,7 @@ Letters: B rows, K = topk. The columns of a row are the same in every file forma
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -64,6 +65,13 @@ def describe(meta: StoreMeta) -> dict[str, Any]:
     kinds = payload_kinds(meta)
     arrays = {name: {"dtype": dtype.str, "shape": list(shape)} for name, (dtype, shape) in kinds.items()}
     return {"arrays": arrays, "codec": meta.codec, "version": meta.version}
+
+
+def require_arrays(about: str | bytes, meta: StoreMeta) -> None:
+    """Refuse a file whose arrays, as `describe` told them when it was written, are not those of the store."""
+    found = json.loads(about)
+    if any(found.get(key) != value for key, value in describe(meta).items()):
+        raise ValueError("its arrays are not those that meta.json names")
 
 
 def encode(features: Sequence[ImageFeatures], uris: Sequence[str], meta: StoreMeta) -> Block:

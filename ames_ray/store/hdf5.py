@@ -24,7 +24,7 @@ from ames_ray.store.authors import (
     leading_columns,
     plain_rows,
 )
-from ames_ray.store.codec import NUMBERS, TEXTS, Block, describe, encode, payload_kinds
+from ames_ray.store.codec import NUMBERS, TEXTS, Block, describe, encode, payload_kinds, require_arrays
 from ames_ray.store.parquet import group_rows
 
 if TYPE_CHECKING:
@@ -128,9 +128,7 @@ class Hdf5Shard:
     def __init__(self, source: str | IO[bytes], meta: StoreMeta) -> None:
         self._meta = meta
         self._file = h5py.File(source, "r")
-        about = json.loads(self._file.attrs.get(ATTRIBUTE, "{}"))
-        if any(about.get(key) != value for key, value in describe(meta).items()):
-            raise ValueError("its arrays are not those that meta.json names")
+        require_arrays(self._file.attrs.get(ATTRIBUTE, "{}"), meta)
 
     def close(self) -> None:
         """Close the file."""

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ames_ray.store.codec import NUMBERS, TEXTS, Block, describe, encode, payload_kinds
+from ames_ray.store.codec import NUMBERS, TEXTS, Block, describe, encode, payload_kinds, require_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +91,7 @@ class ParquetShard:
     def __init__(self, source: str | IO[bytes], meta: StoreMeta) -> None:
         self._file = pq.ParquetFile(source, page_checksum_verification=True)
         self._kinds = payload_kinds(meta)
-        _compare(self._file.schema_arrow.metadata, meta)
+        require_arrays((self._file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"), meta)
         counts = [self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)]
         self._starts = np.cumsum([0, *counts])
 
@@ -144,7 +144,7 @@ class ParquetShard:
 
     def _to_numpy(self, table: pa.Table, name: str) -> AnyArray:
         dtype, shape = self._kinds.get(name) or (np.dtype(NUMBERS[name]), ())
-        width = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        width = _width((dtype, shape))
         parts = []
         for chunk in table.column(name).chunks:
             data = memoryview(chunk.buffers()[1])[chunk.offset * width : (chunk.offset + len(chunk)) * width]
@@ -164,10 +164,3 @@ def _to_arrow(block: Block, item: pa.Field) -> pa.Array:
         return pa.array(block.texts[item.name], item.type)
     buffer = pa.py_buffer(np.ascontiguousarray(block.arrays[item.name]))
     return pa.Array.from_buffers(item.type, len(block), [None, buffer])
-
-
-def _compare(metadata: dict[bytes, bytes] | None, meta: StoreMeta) -> None:
-    """Refuse a file whose arrays are not those of the store."""
-    about = json.loads((metadata or {}).get(METADATA_KEY, b"{}"))
-    if any(about.get(key) != value for key, value in describe(meta).items()):
-        raise ValueError("its arrays are not those that meta.json names")
