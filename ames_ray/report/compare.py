@@ -75,14 +75,16 @@ def compare(first: Evaluation, second: Evaluation) -> Difference:
     """What differs between two evaluations of one benchmark.
 
     Raises:
-        DatasetError: They are of different protocols, or of different numbers of queries.
+        DatasetError: They are of different protocols, or of ground truths that count other queries.
     """
     one, other = first.best, second.best
-    sizes = first.before["counts"].get("queries"), second.before["counts"].get("queries")
+    sizes = first.before["counts"], second.before["counts"]
     if one["protocol"] != other["protocol"] or sizes[0] != sizes[1]:
+        names = [name for name in {**sizes[0], **sizes[1]} if sizes[0].get(name) != sizes[1].get(name)]
+        told = [", ".join(f"{size.get(name)} {name.replace('_', ' ')}" for name in names) for size in sizes]
         raise DatasetError(
-            f"{first.name} is of {one['protocol']} with {sizes[0]} queries, "
-            f"{second.name} of {other['protocol']} with {sizes[1]}",
+            f"{first.name} is of {one['protocol']} with {told[0]}, "
+            f"{second.name} of {other['protocol']} with {told[1]}",
             "compare runs of one benchmark",
         )
     figures = {

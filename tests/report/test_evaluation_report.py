@@ -257,8 +257,9 @@ def test_compare_says_what_differs_and_what_it_did(
 def test_only_runs_of_one_benchmark_are_compared(
     swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    document = json.loads(swept.read_bytes())
-    document["global"]["counts"]["queries"] = 4
-    (tmp_path / "evaluation-2.json").write_text(json.dumps(document))
-    assert main(["compare", f"first={swept}", f"second={tmp_path / 'evaluation-2.json'}"]) == 2
-    assert "with 4" in capsys.readouterr().err
+    for name, told in (("queries", "with 4 queries"), ("hard_queries", "with 4 hard queries")):
+        document = json.loads(swept.read_bytes())
+        document["global"]["counts"][name] = 4
+        (tmp_path / "evaluation-2.json").write_text(json.dumps(document))
+        assert main(["compare", f"first={swept}", f"second={tmp_path / 'evaluation-2.json'}"]) == 2
+        assert told in capsys.readouterr().err
