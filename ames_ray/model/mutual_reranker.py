@@ -42,7 +42,7 @@ def mutual_ratios(query: FloatArray, gallery: FloatArray, valid: BoolArray) -> F
         part = slice(start, start + _IMAGES_PER_STEP)
         cosines = (gallery[part].reshape(-1, gallery.shape[2]) @ query.T).reshape(-1, count, len(query))
         for image, own, real in zip(range(start, images), cosines, valid[part], strict=False):
-            if real.sum() >= 2:
+            if real.any():
                 _, ratios[image] = ratio_test(own[real])
     return ratios
 
@@ -54,8 +54,8 @@ def ratio_test(cosines: FloatArray) -> tuple[IntArray, FloatArray]:
         cosines: (T, N) of the image's descriptors, one at least, with the query's; overwritten.
 
     Returns:
-        (N,) position of the nearest; and (N,) float32 its distance over that of the second nearest, 0 where
-        there is no second, infinity where the two are not each other's nearest.
+        (N,) position of the nearest; and (N,) float32 its distance over that of the second nearest, infinity
+        where there is no second, or where the two are not each other's nearest.
     """
     lines = np.arange(cosines.shape[1])
     nearest = cosines.argmax(0)
@@ -66,14 +66,14 @@ def ratio_test(cosines: FloatArray) -> tuple[IntArray, FloatArray]:
     near, far = (np.sqrt(np.maximum(2 - 2 * cosine, 0)) for cosine in (first, second))
     # Two descriptors that are both equal to the query's are as far as each other: the ratio is 1.
     ratios = np.divide(near, far, out=np.ones_like(near), where=far > 0)
-    return nearest, np.where(mutual, ratios, np.inf).astype(np.float32)
+    return nearest, np.where(mutual & (len(cosines) > 1), ratios, np.inf).astype(np.float32)
 
 
 class MutualReranker:
     """A `Reranker` that counts matches; its logit is their number.
 
     Args:
-        ratio: Largest distance of a match, as a share of that to the second nearest descriptor.
+        ratio: What the distance of a match, as a share of that to the second nearest descriptor, is below.
 
     Raises:
         ConfigError: The ratio is not above 0 and at most 1.

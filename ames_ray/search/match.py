@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ames_ray.types import AnyArray, FloatArray, IntArray
 
 RATIO = 0.6
-"""Largest distance to the nearest descriptor as a part of the distance to the second, chosen on the
+"""What the distance to the nearest descriptor, as a part of that to the second, is to be below; chosen on the
 validation scenes of `landmarks_mini` (docs/experiments.md)."""
 
 
@@ -45,11 +45,11 @@ def mutual_matches(query: AnyArray, image: AnyArray, ratio: float = RATIO) -> Ma
     Args:
         query: (N, D) descriptors of any length; they are L2-normalised.
         image: (M, D) descriptors.
-        ratio: See `RATIO`; 1 takes every mutual nearest neighbour. A picture with a single descriptor has no
-            second one, and its match counts.
+        ratio: See `RATIO`. An image with a single descriptor has no second one, and matches nothing.
 
     Returns:
-        At most min(N, M) matches; their strength is the cosine, negative ones cut to 0.
+        At most min(N, M) matches, as many as `MutualReranker` counts; their strength is the cosine, negative
+        ones cut to 0.
     """
     if not len(query) or not len(image):
         nothing = np.empty(0, np.int64)
@@ -57,7 +57,7 @@ def mutual_matches(query: AnyArray, image: AnyArray, ratio: float = RATIO) -> Ma
     cosines = _normalised(image) @ _normalised(query).T
     best = cosines.max(axis=0)
     to_image, ratios = ratio_test(cosines)
-    keep = np.flatnonzero(ratios <= ratio)
+    keep = np.flatnonzero(ratios < ratio)
     order = keep[np.argsort(-best[keep], kind="stable")]
     return Matches(order, to_image[order], np.clip(best[order], 0, 1).astype(np.float32))
 
