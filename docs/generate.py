@@ -26,7 +26,7 @@ _EXIT_CODES = {
     "ends the process, and the same command goes on",
     2: "a setting, a file or the machine is not as needed; the message says what and how to mend it",
     3: "done, but images have problems and the caller asked to be told: `check`, and `strict=true`",
-    130: "interrupted; what is finished is kept, the same command goes on",
+    130: "interrupted; the message says whether the same command goes on with what is finished",
     141: "nobody reads the output: `ames-ray … | head`",
 }
 

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 1: a bug; or, without a message, Ray's native code ended the process, because its node manager on
     this machine died. 2: a setting, a file or the machine is not as needed. 3: done, but rows failed and the
-    caller wanted to know. 130: interrupted; what is finished is kept. 141: nobody reads the output.
+    caller wanted to know. 130: interrupted. 141: nobody reads the output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -48,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {said}", file=sys.stderr)  # noqa: T201
         return said.exit_code
     except KeyboardInterrupt:
-        message = "interrupted: what is finished is kept, the same command goes on from there"
-        print(message, file=sys.stderr)  # noqa: T201
+        goes_on = any(
+            words[: len(name.split())] == name.split() for name, verb in VERBS.items() if verb.resumes
+        )
+        kept = ": what is finished is kept, the same command goes on from there" if goes_on else ""
+        print(f"interrupted{kept}", file=sys.stderr)  # noqa: T201
         return _INTERRUPTED
     return code
 

@@ -21,12 +21,14 @@ class Verb:
         config: "module:class" of its settings.
         function: "module:function" that runs it and prints its result.
         kinds: Words with which it has other settings.
+        resumes: Whether a run that was cut off left something that the same command goes on from.
     """
 
     purpose: str
     config: str
     function: str
     kinds: tuple[str, ...] = ()
+    resumes: bool = False
 
     def load_config(self, words: Sequence[str] = ()) -> type[JobConfig]:
         """The class of the settings, for a command with these words."""
@@ -48,11 +50,13 @@ GROUPS = {
             "Go from real photos to searches, figures and their pages, and say what to try next.",
             f"{_CONFIG}.demo:DemoConfig",
             f"{_CLI}.demo:demo",
+            resumes=True,
         ),
         "extract": Verb(
             "Turn images into a store of local and global descriptors.",
             f"{_CONFIG}.extract:ExtractConfig",
             f"{_CLI}.images:extract",
+            resumes=True,
         ),
         "search": Verb(
             "Search a store with your own photo, and show what was found and why on one page.",
@@ -90,11 +94,13 @@ GROUPS = {
             "Score the pairs of a shortlist with a re-ranking network.",
             f"{_CONFIG}.retrieval:ScoreConfig",
             f"{_CLI}.score:score",
+            resumes=True,
         ),
         "evaluate": Verb(
             "Measure mAP of a ranking, before and after re-ranking, for any sweep of settings.",
             f"{_CONFIG}.retrieval:EvaluateConfig",
             f"{_CLI}.evaluate:evaluate",
+            resumes=True,
         ),
     },
     "Train and tune": {
@@ -102,6 +108,7 @@ GROUPS = {
             "Train an AMES network, full precision, or binary by distillation; again: go on.",
             f"{_CONFIG}.train:TrainConfig",
             f"{_CLI}.train:train",
+            resumes=True,
         ),
         "itq": Verb(
             "Fit the projection that a binary network starts from.",
@@ -112,12 +119,14 @@ GROUPS = {
             "Train a detector for a backbone: which places count.",
             f"{_CONFIG}.train_detector:TrainDetectorConfig",
             f"{_CLI}.train_detector:train_detector",
+            resumes=True,
         ),
         "tune": Verb(
             "Find the best λ, γ and K, the best figures for the fewest bytes, or settings of training.",
             f"{_CONFIG}.tune:TuneConfig",
             f"{_CLI}.tune:tune",
             kinds=("sweep=training",),
+            resumes=True,
         ),
     },
     "Look at results": {
@@ -147,21 +156,25 @@ GROUPS = {
             "Redo the failed rows of a store, and only those.",
             f"{_CONFIG}.store:RetryConfig",
             f"{_CLI}.images:retry",
+            resumes=True,
         ),
         "store project": Verb(
             "Turn raw descriptors into what a database stores: 128 numbers or bits each.",
             f"{_CONFIG}.store:ProjectConfig",
             f"{_CLI}.store:project",
+            resumes=True,
         ),
         "store merge": Verb(
             "Join stores that were made with equal settings.",
             f"{_CONFIG}.store:MergeConfig",
             f"{_CLI}.store:merge",
+            resumes=True,
         ),
         "store import": Verb(
             "Turn the authors' HDF5 files into a store.",
             f"{_CONFIG}.store:ImportConfig",
             f"{_CLI}.store:import_",
+            resumes=True,
         ),
         "store export": Verb(
             "Write a store as the authors' HDF5 files, or as one packed file.",

@@ -13,6 +13,20 @@ from ames_ray.cli.main import main
 from ames_ray.cli.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
+KEPT = "what is finished is kept, the same command goes on from there"
+STRUCK = """
+import os, signal, sys, threading, time
+from ames_ray.cli.main import _interrupt, main
+
+def strike():
+    while signal.getsignal(signal.SIGTERM) is not _interrupt:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=strike, daemon=True).start()
+sys.exit(main(sys.argv[1:]))
+"""
+"""A command that is sent SIGTERM as soon as it listens, which is before its verb is imported."""
 HEAVY = ("torch", "ray", "transformers", "pydantic", "numpy", "cv2", "pyarrow")
 
 
@@ -150,6 +164,22 @@ def test_nobody_reads_the_output() -> None:
     )
     assert done.stderr == ""
     assert done.returncode in {0, 141}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("check images=.", "interrupted\n"),
+        ("neighbors query=q gallery=g output=nn.parquet", "interrupted\n"),
+        ("store merge stores=[a,b] output=c", f"interrupted: {KEPT}\n"),
+        ("score query=q gallery=g nn_file=nn.pkl model=m output=s.parquet", f"interrupted: {KEPT}\n"),
+    ],
+)
+def test_what_is_cut_off_promises_to_go_on_only_where_it_does(words: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK, *words.split()], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stderr) == (130, said)
 
 
 def test_a_full_disk_is_said_without_a_traceback() -> None:
