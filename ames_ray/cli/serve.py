@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from ames_ray.config.serve import ServeConfig
     from ames_ray.distributed.serve import ServeOptions
 
+_LOOK_SECONDS = 5
 _NEEDED = {"fastapi": "fastapi", "python_multipart": "python-multipart"}
 
 
 def serve(config: ServeConfig) -> None:
-    """Answer searches until Ctrl-C or SIGTERM."""
+    """Answer searches until Ctrl-C or SIGTERM.
+
+    Raises:
+        RunError: The service ended for another reason.
+    """
     _require_packages()
     # The replicas would find out as well, half a minute later.
     store = Store.open(config.store)
@@ -34,14 +39,15 @@ def serve(config: ServeConfig) -> None:
             "and see its photos; there is no password",
             file=sys.stderr,
         )
-    from ames_ray.distributed.serve import served
+    from ames_ray.distributed.serve import require_served, served
 
     try:
         with served(_builder(config), _options(config, store)) as port:
             host = f"[{config.host}]" if ":" in config.host else config.host
             print(f"ready: http://{host}:{port}/  (Ctrl-C ends it)", flush=True)  # noqa: T201
             while True:
-                time.sleep(60)
+                time.sleep(_LOOK_SECONDS)
+                require_served()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)  # noqa: T201
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from ames_ray.distributed.runtime import connected, size_pool
+from ames_ray.distributed.stream import readable
 from ames_ray.errors import ResourceError, RunError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def served(build: Callable[[Sequence[int | str]], Any], options: ServeOptions) -
 
     Raises:
         ResourceError: The port is taken, the copies do not fit, or another Ray Serve runs on the cluster.
-        RunError: A copy could not be built.
+        RunError: A copy could not be built, or Ray was lost on the way.
     """
     port = _free_port(options.host, options.port)
     from ray import serve
@@ -84,11 +85,32 @@ def served(build: Callable[[Sequence[int | str]], Any], options: ServeOptions) -
         try:
             _start(build, options, pool, port)
             yield port
+        except ray.exceptions.RayError as error:
+            # Closed below, the session does not see it.
+            raise readable(error) from None
         finally:
             # Ray prints that the controller died while it was asked to end.
             with redirect_stdout(io.StringIO()):
                 serve.shutdown()
                 session.close()
+
+
+def require_served() -> None:
+    """Find out whether the service that this process started is still there.
+
+    Raises:
+        RunError: It has ended, or the node that listens has.
+    """
+    from ray import serve
+
+    here = ray.get_runtime_context().get_node_id()
+    try:
+        up = any(node["Alive"] for node in ray.nodes() if node["NodeID"] == here)
+        listening = up and bool(serve.status().proxies)
+    except ray.exceptions.RayError:
+        listening = False
+    if not listening:
+        raise RunError("Ray Serve has ended, or the node that listens has", "start the service again")
 
 
 def _start(

@@ -21,25 +21,49 @@ from ames_ray.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 50
+PROGRAM = "import sys; from ames_ray.cli.main import main; sys.exit(main(sys.argv[1:]))"
+SHUT_DOWN = f"""
+import ames_ray.distributed, sys, threading
+from ray import serve
+threading.Thread(target=lambda: sys.stdin.readline() and serve.shutdown(), daemon=True).start()
+{PROGRAM}
+"""
+"""The command, whose Ray Serve is shut down at a line of input."""
 
 
-def test_fifty_clients_at_once_and_a_clean_end(folder: Path) -> None:
-    command = [sys.executable, "-m", "ames_ray.cli.main", "serve", f"store={folder / 'store'}", "port=0"]
+def start(folder: Path, *words: str, program: str = PROGRAM) -> tuple[subprocess.Popen[str], int]:
+    """The service and its port, once it is ready."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     service = subprocess.Popen(
-        [*command, "num_rerank=5"],
+        [sys.executable, "-c", program, "serve", f"store={folder / 'store'}", "port=0", *words],
         cwd=folder,
         env={**environment, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert service.stdout is not None
+    ready = service.stdout.readline()
+    found = re.match(r"ready: http://127\.0\.0\.1:(\d+)/", ready)
+    assert found, f"{ready}{service.communicate()}"
+    return service, int(found[1])
+
+
+@pytest.mark.slow
+def test_a_service_whose_ray_serve_ends_ends_too(folder: Path) -> None:
+    service, _ = start(folder, program=SHUT_DOWN)
     try:
-        assert service.stdout is not None
-        ready = service.stdout.readline()
-        found = re.match(r"ready: http://127\.0\.0\.1:(\d+)/", ready)
-        assert found, f"{ready}{service.communicate()}"
-        port = int(found[1])
+        _, err = service.communicate("now\n", timeout=120)
+    finally:
+        service.kill()
+    assert service.returncode == 2
+    assert err.startswith("error: Ray Serve has ended"), err
+
+
+def test_fifty_clients_at_once_and_a_clean_end(folder: Path) -> None:
+    service, port = start(folder, "num_rerank=5")
+    try:
         _only_here(port)
         _search(port, (folder / "me.png").read_bytes())
         family = psutil.Process(service.pid).children(recursive=True)
