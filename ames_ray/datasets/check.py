@@ -84,11 +84,6 @@ class CheckReport:
     deep: bool
 
     @property
-    def ok(self) -> bool:
-        """Whether every row can be used."""
-        return not self.problems
-
-    @property
     def counts(self) -> dict[str, int]:
         """Rows with a problem by reason."""
         return dict(sorted(Counter(problem.reason for problem in self.problems).items()))

@@ -3,8 +3,9 @@
 A worker that segfaults or is killed for memory takes its shard down with it, and a plain retry would loop
 for ever. So a shard keeps a small diary in the store: try 1 works as usual; try 2 writes down each window
 of rows before it touches it; try 3 takes the rows of the window that died one by one; a row that dies alone
-is given up as `worker_died`. Windows and their batches stay the same meanwhile, so an innocent shard
-whose worker was merely killed comes out with the same bytes.
+is given up as `worker_died`. Windows and their batches stay the same in the first two tries, so an innocent
+shard whose worker was merely killed once comes out with the same bytes; later, the rows of a window that died
+are batches of one.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     for seed in range(4):
         _photo(tmp_path / f"{seed}.jpg", seed)
     report = check_manifest(_listed(tmp_path, "0.jpg", "1.jpg", "gone.jpg", "2.jpg", "3.jpg"), False, 2)
-    assert (report.rows, report.found, report.ok, report.deep) == (5, 4, False, False)
+    assert (report.rows, report.found, report.deep) == (5, 4, False)
     assert report.problems == (Problem(2, "gone.jpg", reasons.MISSING),)
     assert report.counts == {reasons.MISSING: 1}
     assert report.total_bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
@@ -38,7 +38,7 @@ def test_a_clean_list(tmp_path: Path) -> None:
     _photo(tmp_path / "0.jpg")
     for deep in (False, True):
         report = check_manifest(_listed(tmp_path, "0.jpg"), deep, 1)
-        assert report.ok
+        assert report.problems == ()
         assert (report.duplicates, report.same_content, report.hints, report.counts) == ((), (), (), {})
 
 
@@ -47,8 +47,7 @@ def test_duplicate_paths_and_equal_contents(tmp_path: Path) -> None:
         _photo(tmp_path / name, seed)
     manifest = _listed(tmp_path, "a.jpg", "b.jpg", "a.jpg", "copy_of_a.jpg", "copy_of_a.jpg")
     shallow, deep = check_manifest(manifest, False, 2), check_manifest(manifest, True, 2)
-    assert shallow.ok
-    assert deep.ok
+    assert shallow.problems == deep.problems == ()
     duplicates = (Repeat(2, "a.jpg", 0, "a.jpg"), Repeat(4, "copy_of_a.jpg", 3, "copy_of_a.jpg"))
     assert shallow.duplicates == deep.duplicates == duplicates
     assert shallow.same_content == ()
