@@ -39,6 +39,23 @@ def test_publish_read_names_delete(storage: Storage) -> None:
         storage.read("a/2.bin")
 
 
+def test_a_listing_tells_bytes_and_leaves_out_what_is_not_published(storage: Storage) -> None:
+    storage.publish("a/2.bin", b"two")
+    storage.publish("a/10.bin", b"")
+    storage.publish("a/b/c.bin", b"deeper")
+    folder = Path(storage.path("a"))
+    (folder / "3.bin.tmp-7-89abcdef").write_bytes(b"half")
+    (folder / ".owner.json").write_bytes(b"{}")
+    (folder / "gone").symlink_to("nowhere")
+    assert list(storage.sizes("a").items()) == [("10.bin", 0), ("2.bin", 3)]
+    assert storage.sizes("nothing") == {}
+
+
+def test_a_link_in_a_circle_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    assert Storage.at(tmp_path).sizes() == {}
+
+
 def test_open_seeks(storage: Storage) -> None:
     storage.publish("f", b"0123456789")
     with storage.open("f") as handle:

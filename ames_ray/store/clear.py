@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def stored_bytes(storage: Storage) -> int:
     """Bytes that `clear` frees: shards and their copies; what is beside them is small."""
-    names = [*(f"shards/{name}" for name in storage.names("shards")), PACK]
-    return sum(storage.size(name) or 0 for name in names)
+    return sum(storage.sizes("shards").values()) + (storage.size(PACK) or 0)
 
 
 def clear(storage: Storage) -> None:

@@ -17,7 +17,14 @@ from ames_ray.store.guard import publishing, reading
 from ames_ray.store.meta import AUTHORS, CARD, MANIFEST, META, PACK, SHARDS, ShardSummary, StoreMeta
 from ames_ray.store.pack import Pack, checked_count, checked_rows, first_ones, write_pack
 from ames_ray.store.removed import read_removed
-from ames_ray.store.shards import content_digest, is_whole, open_shard, read_marks, read_shard_list
+from ames_ray.store.shards import (
+    content_digest,
+    is_whole,
+    open_shard,
+    read_marks,
+    read_shard_list,
+    shard_sizes,
+)
 from ames_ray.types import BoolArray, FeatureBatch, FloatArray, ImageFeatures, IntArray
 
 if TYPE_CHECKING:
@@ -70,8 +77,8 @@ class Store:
             )
         meta = StoreMeta.from_json(storage.read(META), storage.address(META))
         if allow_partial:
-            marks = read_marks(storage)
-            return cls(storage, meta, {s: m for s, m in marks.items() if is_whole(storage, meta, m)})
+            marks, sizes = read_marks(storage), shard_sizes(storage)
+            return cls(storage, meta, {s: m for s, m in marks.items() if is_whole(sizes, meta, m)})
         if not storage.exists(CARD):
             done = len(read_marks(storage))
             raise StoreError(
@@ -274,10 +281,10 @@ class Store:
 
 def _require_whole(storage: Storage, meta: StoreMeta, summaries: dict[int, ShardSummary]) -> None:
     """Refuse a finished store whose files are not those that it was finished with."""
-    wrong = []
+    wrong, sizes = [], shard_sizes(storage)
     for shard in range(meta.shards):
         name, summary = meta.shard_name(shard), summaries.get(shard)
-        size = storage.size(name)
+        size = sizes.get(name)
         start, stop = meta.shard_range(shard)
         if summary is None or summary.rows != stop - start:
             wrong.append(f"{SHARDS} does not tell of {name} with {stop - start} rows")

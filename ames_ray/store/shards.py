@@ -158,9 +158,20 @@ def content_digest(summaries: Mapping[int, ShardSummary]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def is_whole(storage: Storage, meta: StoreMeta, summary: ShardSummary) -> bool:
-    """Whether the file of a shard is there with the size of its mark."""
-    return summary.shard < meta.shards and storage.size(meta.shard_name(summary.shard)) == summary.bytes
+def shard_sizes(storage: Storage) -> dict[str, int]:
+    """Bytes of the shard files that are there, by their names below the store: one listing for all."""
+    return {f"shards/{name}": size for name, size in storage.sizes("shards").items()}
+
+
+def is_whole(sizes: Mapping[str, int], meta: StoreMeta, summary: ShardSummary) -> bool:
+    """Whether the file of a shard is there with the size of its mark.
+
+    Args:
+        sizes: What `shard_sizes` found.
+        meta: What the store holds.
+        summary: The mark.
+    """
+    return summary.shard < meta.shards and sizes.get(meta.shard_name(summary.shard)) == summary.bytes
 
 
 def _mark(shard: int) -> str:

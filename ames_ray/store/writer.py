@@ -29,6 +29,7 @@ from ames_ray.store.shards import (
     is_whole,
     open_shard,
     read_marks,
+    shard_sizes,
     unfinish,
     withdraw,
     write_mark,
@@ -98,11 +99,11 @@ class StoreWriter:
         return self._pending(read_marks(self._storage))
 
     def _pending(self, marks: Mapping[int, ShardSummary]) -> list[ShardTask]:
-        tasks = []
+        tasks, sizes = [], shard_sizes(self._storage)
         for shard in range(self._meta.shards):
             start, stop = self._meta.shard_range(shard)
             mark = marks.get(shard)
-            if mark is None or mark.rows > stop - start or not is_whole(self._storage, self._meta, mark):
+            if mark is None or mark.rows > stop - start or not is_whole(sizes, self._meta, mark):
                 tasks.append(ShardTask(shard, start, stop))
             elif mark.rows < stop - start:
                 tasks.append(ShardTask(shard, start, stop, tuple(range(start, start + mark.rows))))
