@@ -51,13 +51,9 @@ def prepare(config: TrainConfig) -> None:
         clear_run(Storage.at(config.output))
     gallery = Gallery.open([config.store])
     if config.pack:
-        pack_for_training(store for store in gallery.stores if _can_be_packed(store))
+        # The authors' HDF5 is one file, in which no copy can lie.
+        pack_for_training(store for store in gallery.stores if store.meta.format != AUTHORS)
     _validation(config)
-
-
-def _can_be_packed(store: Store) -> bool:
-    # The authors' HDF5 is one file, in which no copy can lie.
-    return store.storage.local is not None and store.meta.format != AUTHORS
 
 
 def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainParts:
