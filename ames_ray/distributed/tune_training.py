@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import ray
+import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
@@ -20,8 +22,9 @@ from ames_ray.distributed.cluster import require_shared
 from ames_ray.distributed.runtime import connected, size_pool
 from ames_ray.distributed.tune_search import FAILED, LOST, StudySearch, run_search
 from ames_ray.errors import AmesError, StoreError
+from ames_ray.extraction.device import choose_device
 from ames_ray.files import Storage
-from ames_ray.training.group import Group, local_device
+from ames_ray.training.group import Group
 from ames_ray.training.log import read_epochs
 from ames_ray.training.loop import TrainLoop
 from ames_ray.training.output import clear_checkpoints, clear_weights
@@ -226,7 +229,8 @@ def _train(config: Mapping[str, Any], job: TuneTrainingConfig, figure: str, runs
         run = job.job(config["point"], output.uri)
         with _owned(output):
             parts = make_parts(run, rankings=Storage.at(job.output))
-            loop = TrainLoop(parts, Group.current(local_device(run.device)), epochs)
+            device = torch.device(choose_device(run.device, ray.get_gpu_ids()))
+            loop = TrainLoop(parts, Group.current(device), epochs)
             for figures in read_epochs(output):
                 epochs.epoch(figures)
             loop.run()

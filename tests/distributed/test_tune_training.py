@@ -186,6 +186,15 @@ def test_another_space_is_refused_with_what_differs(
     assert "settings.seed: 0, now 3" in err
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_takes_no_gpu_that_was_not_reserved_for_it(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = settings(here, tmp_path, "trials=1", "device=cuda", "gpus_per_worker=0")
+    assert main(["tune", *words]) == 2
+    assert "device=cuda, but no GPU was reserved for the worker" in capsys.readouterr().err
+
+
 def asking(here: Path, folder: Path, space: str, missing: int) -> tuple[Runs, OpenStudy]:
     """What Ray Tune asks, and the study behind it."""
     sweep = parse_training_sweep("t", f"search: training\nspace: {space}", "t")
