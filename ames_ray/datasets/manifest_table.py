@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 import weakref
+from bisect import bisect_right
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,11 +68,14 @@ class ParquetTable:
 
     def slice(self, offset: int, length: int) -> pa.Table:
         """Rows offset … offset + length - 1, fewer at the end."""
-        parts = [
-            self._group(group).slice(max(offset - first, 0), min(offset + length, last) - max(offset, first))
-            for group, (first, last) in enumerate(zip(self._starts, self._starts[1:], strict=False))
-            if first < offset + length and last > offset
-        ]
+        stop = min(offset + length, len(self))
+        parts = []
+        # The groups of a long list are many, those of a range few.
+        group = bisect_right(self._starts, offset) - 1
+        while offset < stop:
+            first, last = self._starts[group : group + 2]
+            parts.append(self._group(group).slice(offset - first, min(stop, last) - offset))
+            offset, group = last, group + 1
         return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
 
     def _group(self, group: int) -> pa.Table:

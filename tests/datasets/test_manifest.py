@@ -137,6 +137,20 @@ def test_the_file_is_plain_parquet(tmp_path: Path) -> None:
     assert rows[2] == ("Köln 東京", "Köln 東京.jpg", "gallery", None, None, "5", None)
 
 
+def test_every_range_of_a_file_with_uneven_row_groups(tmp_path: Path) -> None:
+    Manifest.from_records(_many(9), "/r").write(Storage.at(tmp_path), NAME)
+    whole = pq.read_table(tmp_path / NAME).replace_schema_metadata()
+    with pq.ParquetWriter(tmp_path / "uneven.parquet", manifest_table.SCHEMA) as writer:
+        for start, count in ((0, 3), (3, 0), (3, 1), (4, 5)):
+            writer.write_table(whole.slice(start, count))
+    metadata = pq.read_metadata(tmp_path / "uneven.parquet")
+    table = manifest_table.ParquetTable(Storage.at(tmp_path), "uneven.parquet", metadata)
+    assert metadata.num_row_groups >= 3
+    for start in range(11):
+        for count in range(11):
+            assert table.slice(start, count).equals(whole.slice(start, count)), (start, count)
+
+
 def test_digest_ignores_root_notes_and_encoding(tmp_path: Path) -> None:
     manifest = Manifest.from_records(RECORDS, "/one")
     assert manifest.digest == _digest(RECORDS)
