@@ -27,12 +27,14 @@ _ames_ray() {{
     esac
     case "$word" in
         *=*)
-            # bash splits words at "=", so what is offered is the part behind it.
-            local key="${{word%%=*}}=" value="${{word#*=}}" entry
+            # bash splits words at "=", so what is offered is the part behind it; zsh does not.
+            local key="${{word%%=*}}=" value="${{word#*=}}" entry front=""
+            [[ -z "${{ZSH_VERSION-}}" ]] || front="$key"
             for entry in $words; do
-                [[ "$entry" == "$key"?* ]] && COMPREPLY+=($(compgen -W "${{entry#*=}}" -- "$value"))
+                [[ "$entry" == "$key"?* ]] || continue
+                COMPREPLY+=($(compgen -P "$front" -W "${{entry#*=}}" -- "$value"))
             done
-            (( ${{#COMPREPLY[@]}} )) || COMPREPLY=($(compgen -f -- "$value"))
+            (( ${{#COMPREPLY[@]}} )) || COMPREPLY=($(compgen -P "$front" -f -- "$value"))
             ;;
         *)
             local keys="" entry
@@ -44,7 +46,8 @@ _ames_ray() {{
             ;;
     esac
 }}
-complete -F _ames_ray ames-ray
+# Where nothing of ours fits, as for a photo to search with, names of files.
+complete -o default -F _ames_ray ames-ray
 """
 
 
@@ -80,7 +83,8 @@ def _bash(verbs: Mapping[str, Verb]) -> str:
 
 
 def _fish(verbs: Mapping[str, Verb]) -> str:
-    lines = ["complete -c ames-ray -f"]
+    # No names of files in place of a verb; behind it, a photo or a store may be meant.
+    lines = ["complete -c ames-ray -n __fish_use_subcommand -f"]
     for name, verb in verbs.items():
         first, _, second = name.partition(" ")
         if second:

@@ -21,6 +21,23 @@ _WRITTEN: dict[Any, Callable[[list[str]], str]] = {
 """How a type that holds others is written."""
 
 
+_TOPICS = {
+    "config": """\
+usage: ames-ray config VERB [key=value …]
+
+Prints every setting of a command with the value that it resolves to, and runs nothing:
+  ames-ray config extract images=photos/ output=store/ backbone=dinov2""",
+    "completion": """\
+usage: ames-ray completion bash|zsh|fish
+
+Prints a script with which the Tab key completes verbs, settings and their choices.
+For the shell at hand, or in the file that it reads when it starts:
+  bash, zsh:  source <(ames-ray completion bash)   # or zsh
+  fish:       ames-ray completion fish | source""",
+}
+"""What words say that are no verbs."""
+
+
 def overview(groups: Mapping[str, Mapping[str, Verb]]) -> str:
     """What `ames-ray --help` prints."""
     width = max(len(name) for verbs in groups.values() for name in verbs)
@@ -40,6 +57,18 @@ def overview(groups: Mapping[str, Mapping[str, Verb]]) -> str:
             "Start with:  ames-ray demo",
         ]
     )
+
+
+def topic(word: str, verbs: Mapping[str, Verb]) -> str | None:
+    """What `ames-ray WORD --help` prints where the word alone is no verb; none where it begins nothing."""
+    if word in _TOPICS:
+        return _TOPICS[word]
+    named = {name: verb.purpose for name, verb in verbs.items() if name.startswith(f"{word} ")}
+    if not named:
+        return None
+    width = max(map(len, named))
+    lines = [f"  {name:<{width}}  {purpose}" for name, purpose in named.items()]
+    return "\n".join([f"usage: ames-ray {word} … key=value …", "", *lines])
 
 
 def page(name: str, verb: Verb, words: Sequence[str] = ()) -> str:

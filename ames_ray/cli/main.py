@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import ames_ray
-from ames_ray.cli.help import overview, page
+from ames_ray.cli.help import overview, page, topic
 from ames_ray.cli.verbs import GROUPS, VERBS
 from ames_ray.errors import DISK_FULL_HINT, AmesError, ConfigError, is_full
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+_HELP = {"-h", "--help"}
 _INTERRUPTED = 130
 _NOBODY_READS = 141
 
@@ -75,7 +76,8 @@ def _drop_output() -> None:
 
 
 def _run(words: list[str]) -> int:
-    said = _said(words)
+    of_group = topic(words[0], VERBS) if len(words) == 2 and words[1] in _HELP else None
+    said = of_group or _said(words)
     if said is not None:
         print(said)  # noqa: T201
         return 0
@@ -92,7 +94,7 @@ def _run(words: list[str]) -> int:
 
 def _said(words: list[str]) -> str | None:
     """The text that was asked for, or none where a verb is to run."""
-    if not words or words[0] in {"-h", "--help", "help"}:
+    if not words or words[0] in {*_HELP, "help"}:
         return overview(GROUPS)
     if words[0] == "--version":
         return f"ames-ray {ames_ray.__version__}"
@@ -106,7 +108,7 @@ def _said(words: list[str]) -> str | None:
             "'config' needs a verb", "for example: ames-ray config extract images=photos/ output=store/"
         )
     name, rest = _split(words[1:] if explain else words)
-    if {"-h", "--help"} & set(rest):
+    if _HELP & set(rest):
         return page(name, VERBS[name], rest)
     if explain:
         from ames_ray.config.compose import compose

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import shutil
 import subprocess
 from pathlib import Path
@@ -32,6 +35,39 @@ def test_bash_offers_verbs_settings_choices_and_files(tmp_path: Path) -> None:
     assert {"sift", "cvnet"} <= _offered("ames-ray extract backbone=", tmp_path)
     assert _offered("ames-ray extract images=x overwrite=", tmp_path) == {"true", "false"}
     assert _offered("ames-ray extract images=ph", tmp_path) == {"photos"}
+
+
+def _typed(keys: str, folder: Path) -> list[str]:
+    """The words that `ames-ray` is given where a person types this in bash."""
+    (folder / "offered").write_text(completion("bash", VERBS))
+    # A terminal, without which bash completes nothing; "ames-ray" only tells what it was given.
+    ours, theirs = pty.openpty()
+    tell = "ames-ray() { printf '%s\\n' \"$@\" > told; }"
+    with subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "TERM": "dumb", "HOME": str(folder)},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as shell:
+        os.write(ours, f"{tell}\nsource ./offered\names-ray {keys}\nexit\n".encode())
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # the terminal is gone when bash is
+            while os.read(ours, 1024):
+                pass
+        shell.wait(timeout=60)
+    os.close(ours)
+    return (folder / "told").read_text().splitlines()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_files_where_a_word_needs_no_name(tmp_path: Path) -> None:
+    (tmp_path / "my photo.jpg").touch()
+    (tmp_path / "stores").mkdir()
+    assert _typed("search my\t store=st\t", tmp_path) == ["search", "my photo.jpg", "store=stores"]
+    assert _typed("sto\t info ./st\t", tmp_path) == ["store", "info", "./stores/"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

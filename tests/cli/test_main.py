@@ -90,6 +90,25 @@ def test_types_are_told_as_people_write_them(capsys: pytest.CaptureFixture[str])
     assert told["extract", "format"] == "parquet | hdf5"
 
 
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("config", ["ames-ray config extract"]),
+        ("completion", ["source <(ames-ray completion bash)", "ames-ray completion fish | source"]),
+        ("store", ["store info", "store verify", "Join stores"]),
+        ("cluster", ["cluster check"]),
+    ],
+)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_words_that_are_no_verbs_have_a_help_too(
+    word: str, told: list[str], flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word, flag]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith(f"usage: ames-ray {word} ")
+    assert all(line in page for line in told)
+
+
 def test_the_job_script_is_the_same_command() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "jobs" / "extract.py", "--help"], capture_output=True, text=True, check=True
