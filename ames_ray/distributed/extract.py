@@ -7,6 +7,7 @@ A retried task writes the same bytes under the same name, so retries are harmles
 from __future__ import annotations
 
 import json
+import math
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -180,16 +181,17 @@ def _run_tasks(
         num_gpus=pool.gpus,
     )
     try:
-        return _watch(config, dataset, board, watcher)
+        return _watch(config, pool, dataset, board, watcher)
     finally:
         _dismiss(board)
 
 
 def _watch(
-    config: ExtractConfig, dataset: ray.data.Dataset, board: ActorHandle, watcher: Watcher
+    config: ExtractConfig, pool: WorkerPool, dataset: ray.data.Dataset, board: ActorHandle, watcher: Watcher
 ) -> tuple[BoardState, float]:
     """Run the dataset to its end; returns what the board saw last and the seconds of work."""
     began = None
+    patience = time.monotonic() + PATIENCE_SECONDS
     for _ in chain(ticking(dataset), (None,)):
         state: BoardState = ray.get(board.state.remote())
         watcher.update(state)
@@ -197,6 +199,9 @@ def _watch(
             raise state.error
         if state.workers and began is None:
             began = time.monotonic()
+        if began is None and time.monotonic() > patience:
+            patience = math.inf
+            say_if_crowded(pool)
         if state.workers and state.quiet > config.stall_timeout:
             raise _stalled(config, state)
     return state, time.monotonic() - (began or time.monotonic())
@@ -223,14 +228,16 @@ def _probe(config: ExtractConfig, manifest: Manifest, pool: WorkerPool) -> Extra
     remote = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_retries=0)(probe)
     records = manifest.records(0, min(_PROBE_ROWS, len(manifest)))
     asked = remote.remote(config, records)
-    if not ray.wait([asked], timeout=PATIENCE_SECONDS)[0]:
+    limit = config.stall_timeout + START_SECONDS
+    deadline = time.monotonic() + limit
+    if not ray.wait([asked], timeout=min(PATIENCE_SECONDS, limit))[0]:
         say_if_crowded(pool)
     try:
-        found: ExtractorSpec | AmesError = ray.get(asked, timeout=config.stall_timeout + START_SECONDS)
+        found: ExtractorSpec | AmesError = ray.get(asked, timeout=max(0.0, deadline - time.monotonic()))
     except ray.exceptions.GetTimeoutError:
         raise RunError(
-            f"the first image was not finished within {config.stall_timeout:g} s",
-            f"look at the first {len(records)} rows and at weights=, or raise stall_timeout=",
+            f"the first image was not finished within {limit:g} s: it hangs, or other jobs leave it no room",
+            f"look at the first {len(records)} rows, at weights= and at other jobs, or raise stall_timeout=",
         ) from None
     except ray.exceptions.RayError as error:
         raise readable(error) from None
