@@ -127,12 +127,14 @@ def inspect(config: ClusterCheckConfig) -> list[NodeReport]:
         software, silent = _ask(probes, lambda key, probe: probe.software.remote(_gpus(nodes, key)))
         alive = {key: probes[key] for key in software}
         storage = _share(alive, config.shared) if config.shared else {}
+        skews, lost = _skews(alive)
+        silent |= lost
         here = NodeProbe().software(0)
         reports = []
         for node in nodes:
             key = node["NodeID"]
-            if key in alive:
-                reports.append(_report(node, software[key], here, _skew(alive[key]), storage.get(key)))
+            if key in skews:
+                reports.append(_report(node, software[key], here, skews[key], storage.get(key)))
             else:
                 reports.append(_silent(node, silent[key]))
         return reports
@@ -208,10 +210,16 @@ def _share(probes: Mapping[str, ActorHandle], shared: str) -> dict[str, str]:
     return {key: wrote[key] or read[key] for key in probes}
 
 
-def _skew(probe: ActorHandle) -> float:
-    before = time.time()
-    there = float(ray.get(probe.now.remote()))
-    return there - (before + time.time()) / 2
+def _skews(probes: Mapping[str, ActorHandle]) -> tuple[dict[str, float], dict[str, str]]:
+    """Seconds that each node's clock is ahead of the driver's, and of the other nodes why there are none."""
+    found: dict[str, float] = {}
+    silent: dict[str, str] = {}
+    for key, probe in probes.items():
+        before = time.time()
+        there, lost = _ask({key: probe}, lambda _, probe: probe.now.remote())
+        found |= {name: now - (before + time.time()) / 2 for name, now in there.items()}
+        silent |= lost
+    return found, silent
 
 
 def _report(

@@ -55,7 +55,7 @@ def readable(error: BaseException) -> BaseException:
         found = cause or found.__cause__
     return RunError(
         f"a worker could not go on: {last_line(error)}",
-        "finished shards are safe; the same command goes on with the rest",
+        "what is finished is safe; the same command goes on from there",
     )
 
 
