@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def facts(title: str, rows: Mapping[str, str]) -> None:
-    """Print names and values, one a line."""
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+    """Print names and values, one a line, as they are: brackets in a path are no markup."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", show_header=False, box=None)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(escape(name), escape(value))
     Console(highlight=False).print(table)
 
 

@@ -7,8 +7,6 @@ import io
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from ames_ray.card import make_card
 from ames_ray.cli.tables import facts
 from ames_ray.cli.tune_page import publish_page
@@ -199,7 +197,7 @@ def _show(
     written = [RESULT, PRESET, *([TRIALS, STUDY] if "answered" in counts else []), *plots]
     lines["written"] = f"{task.folder.uri}: {', '.join(written)}"
     lines["page"] = page
-    facts(f"tune {task.sweep.name}", {name: escape(text) for name, text in lines.items()})
+    facts(f"tune {task.sweep.name}", lines)
     # Not in the table, which would break the line.
     setting = _plain(best.budget, best.ensemble, best.value)
     print(f"\nuse it: {evaluate_command(task.config.model_dump(), setting)}")  # noqa: T201

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from ames_ray.card import make_card
@@ -161,7 +160,7 @@ def _publish(
         "written": f"{folder.uri}: {', '.join([RESULT, RECIPE_FILE, TRIALS, STUDY, *plots])}",
         "page": publish_page(folder),
     }
-    facts(f"tune {sweep.name}", {name: escape(text) for name, text in lines.items()})
+    facts(f"tune {sweep.name}", lines)
     # Not in the table, which would break the line.
     command = train_command(config.model_dump(), folder.address(RECIPE_FILE))
     print(f"\nuse it: {command}")  # noqa: T201
