@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from ames_ray.cli.bar import Bar
+from ames_ray.cli.device import local_device
 from ames_ray.cli.display import duration
 from ames_ray.cli.tables import facts
 from ames_ray.files import Storage
@@ -89,12 +90,15 @@ def _run(config: TrainConfig, display: TrainDisplay) -> TrainReport:
         from ames_ray.distributed import train as distributed
 
         return distributed.run(config, display)
+    import torch
+
     from ames_ray.config.train_parts import make_parts, prepare
-    from ames_ray.training.group import Group, local_device
+    from ames_ray.training.group import Group
     from ames_ray.training.loop import TrainLoop
 
     prepare(config)
-    return TrainLoop(make_parts(config), Group.current(local_device(config.device)), display).run()
+    device = torch.device(local_device(config.device))
+    return TrainLoop(make_parts(config), Group.current(device), display).run()
 
 
 def _show(report: TrainReport, seconds: float) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
-
-from ames_ray.errors import ResourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +49,3 @@ class Group:
         """Return when all workers are here."""
         if self.world > 1:
             dist.barrier()
-
-
-def local_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """Where a process computes that no scheduler assigned a device to.
-
-    Raises:
-        ResourceError: A GPU is wanted, and torch sees none.
-    """
-    has_gpu = torch.cuda.is_available()
-    if wanted == "cuda" and not has_gpu:
-        raise ResourceError(
-            f"device=cuda, but torch {torch.__version__} sees no CUDA device", "pass device=cpu"
-        )
-    return torch.device("cuda:0" if wanted != "cpu" and has_gpu else "cpu")
