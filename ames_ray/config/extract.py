@@ -148,6 +148,7 @@ class PlanConfig(ExtractConfig):
     """An extraction that is only counted."""
 
     verb: ClassVar[str] = "plan"
+    groups: ClassVar[str] = "extract"
     examples: ClassVar[tuple[str, ...]] = (
         "ames-ray plan images=photos/ output=store/",
         "ames-ray plan dataset=r1m data_root=/data backbone=dinov2 output=/big/r1m rate=60 workers=8",
