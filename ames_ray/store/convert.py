@@ -24,10 +24,9 @@ from ames_ray.store.authors import (
 )
 from ames_ray.store.codec import encode, named, unpack_signs
 from ames_ray.store.copying import fill
-from ames_ray.store.features_file import open_pooled
 from ames_ray.store.guard import publishing
 from ames_ray.store.hdf5 import FEATURES, contiguous, features_kind, reserve
-from ames_ray.store.joined_files import features_meta, open_joined
+from ames_ray.store.joined_files import features_meta, open_joined, open_joined_pooled
 from ames_ray.store.meta import NO_FEATURES
 from ames_ray.store.pack import write_pack
 from ames_ray.store.parquet import group_rows
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ames_ray.datasets.manifest import Manifest
-    from ames_ray.store.features_file import FeaturesFile, PooledFile
+    from ames_ray.store.features_file import FeaturesFile
+    from ames_ray.store.joined_files import JoinedPooled
     from ames_ray.store.meta import StoreMeta
 
 
@@ -107,7 +107,7 @@ def import_hdf5(
             (`dinov2_local.hdf5` for `dinov2_xaa_local.hdf5` …) stands for all of them.
         manifest: The list that the rows belong to.
         output: Folder or address of the new store.
-        pooled: Files of global descriptors by name, HDF5 or raw float32.
+        pooled: Files of global descriptors by name, HDF5 or raw float32; they may be cut in chunks as well.
         shard_rows: Rows of a shard.
 
     Raises:
@@ -118,14 +118,14 @@ def import_hdf5(
     with ExitStack() as stack:
         local = stack.enter_context(open_joined(names))
         others = {
-            key: stack.enter_context(open_pooled(name, len(manifest)))
+            key: stack.enter_context(open_joined_pooled(find_parts(name), len(manifest)))
             for key, name in sorted((pooled or {}).items())
         }
         widths = {key: other.dim for key, other in others.items()}
         meta = features_meta(local, widths, manifest, shard_rows)
         reader = _Reader(local.files, others, manifest, meta)
         sources = [_identity(file.name, file.rows) for file in local.files]
-        sources += [_identity(other.name, other.rows) for other in others.values()]
+        sources += [_identity(file.name, file.rows) for other in others.values() for file in other.files]
         fill(Storage.at(output), meta, manifest, reader.rows, job="store import", sources=sources)
     return Store.open(output)
 
@@ -173,7 +173,7 @@ class _Reader:
     def __init__(
         self,
         files: Sequence[FeaturesFile],
-        pooled: Mapping[str, PooledFile],
+        pooled: Mapping[str, JoinedPooled],
         manifest: Manifest,
         meta: StoreMeta,
     ) -> None:

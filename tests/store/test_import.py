@@ -108,6 +108,25 @@ def test_more_than_26_chunks_in_a_folder_with_a_dot(tmp_path: Path) -> None:
     assert np.array_equal(store.read(range(62)).descriptors, whole[..., 5:])
 
 
+def test_global_descriptors_come_in_chunks_as_well(tmp_path: Path) -> None:
+    chunks(tmp_path, ["xaa", "xab"])
+    wanted = np.random.default_rng(0).standard_normal((4, 7)).astype(np.float32)
+    write(tmp_path / "dinov2_xaa_cls.hdf5", wanted[:3])
+    write(tmp_path / "dinov2_xab_cls.hdf5", wanted[3:])
+    inputs, pooled = [str(tmp_path / "dinov2_local.hdf5")], {"cls": str(tmp_path / "dinov2_cls.hdf5")}
+    store = import_hdf5(inputs, make_manifest(4), str(tmp_path / "store"), pooled=pooled, shard_rows=3)
+    assert np.array_equal(store.pooled("cls"), wanted)
+    (tmp_path / "dinov2_xab_cls.hdf5").unlink()
+    with pytest.raises(
+        StoreError, match=r"dinov2_xaa_cls\.hdf5: features are .*\(3, 7\); needed are .*\(4, D\)"
+    ):
+        import_hdf5(inputs, make_manifest(4), str(tmp_path / "again"), pooled=pooled)
+    with pytest.raises(StoreError, match=r"global\.hdf5 is missing, and so are chunks of it"):
+        import_hdf5(
+            inputs, make_manifest(4), str(tmp_path / "again"), pooled={"a": str(tmp_path / "global.hdf5")}
+        )
+
+
 def test_a_virtual_file_of_theirs_is_followed_and_checked(tmp_path: Path) -> None:
     whole = chunks(tmp_path, ["xaa", "xab"])
     layout = h5py.VirtualLayout((4, 3, 9), "f4")
