@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from ames_ray.distributed.board import BoardState
 
-_LOG_SECONDS = 10.0
-
 
 class Display(Bar):
     """Shows a running extraction; a `Watcher`.
@@ -31,7 +29,6 @@ class Display(Bar):
         self._rows = self._done = 0
         self._began: float | None = None
         self._workers: set[str] = set()
-        self._logged = time.monotonic()
 
     def begin(self, rows: int, done: int) -> None:
         """Show how much there is to do."""
@@ -52,13 +49,8 @@ class Display(Bar):
         completed = self._done + state.progress.rows
         rate = describe(state, self._rows - completed, now - self._began)
         self._bar.update(self._task, description="extract", completed=completed, rate=rate)
-        if not self._console.is_terminal and now - self._logged >= _LOG_SECONDS:
-            self._logged = now
-            percent = 100 * completed / max(1, self._rows)
-            self._say(f"extract {completed:,}/{self._rows:,} ({percent:.0f} %)  {rate}")
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+        percent = 100 * completed / max(1, self._rows)
+        self._log(f"extract {completed:,}/{self._rows:,} ({percent:.0f} %)  {rate}")
 
 
 def describe(state: BoardState, left: int, seconds: float) -> str:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_LOG_SECONDS = 10.0
-
 
 class PairDisplay(Bar):
     """Shows how many pairs are scored; called with pairs done and pairs in all, first before any is.
@@ -31,7 +29,7 @@ class PairDisplay(Bar):
         self._task = self._bar.add_task("pairs", rate="")
         self._kept: int | None = None
         self._done = 0
-        self._began = self._logged = time.monotonic()
+        self._began = time.monotonic()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -40,7 +38,7 @@ class PairDisplay(Bar):
         scored = self._done - (self._kept or 0)
         if kind is None and scored:
             rate = scored / max(time.monotonic() - self._began, 1e-9)
-            self._console.print(f"{scored:,} pairs, {rate:,.0f} pairs/s", highlight=False)
+            self._say(f"{scored:,} pairs, {rate:,.0f} pairs/s")
 
     def __call__(self, done: int, total: int) -> None:
         """Show what is done."""
@@ -49,14 +47,12 @@ class PairDisplay(Bar):
             # Pairs of an earlier run say nothing about the rate of this one.
             self._kept, self._began = done, now
             if done:
-                self._console.print(f"{total:,} pairs, {done:,} of them are done already", highlight=False)
+                self._say(f"{total:,} pairs, {done:,} of them are done already")
         self._done = done
         rate = _rate(done - self._kept, total - done, now - self._began)
         self._bar.update(self._task, completed=done, total=total, rate=rate)
-        if not self._console.is_terminal and now - self._logged >= _LOG_SECONDS:
-            self._logged = now
-            percent = 100 * done / max(1, total)
-            self._console.print(f"pairs {done:,}/{total:,} ({percent:.0f} %)  {rate}", highlight=False)
+        percent = 100 * done / max(1, total)
+        self._log(f"pairs {done:,}/{total:,} ({percent:.0f} %)  {rate}")
 
 
 def _rate(scored: int, left: int, seconds: float) -> str:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ames_ray.training.loop import TrainReport
     from ames_ray.training.progress import TrainProgress
 
-_LOG_SECONDS = 10.0
-
 
 class TrainDisplay(Bar):
     """Shows a run in training; a `Watcher`.
@@ -37,7 +35,6 @@ class TrainDisplay(Bar):
         words = TextColumn("{task.fields[words]}")
         super().__init__(console, TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), words)
         self._task = self._bar.add_task("starting", total=None, words="")
-        self._logged = time.monotonic()
 
     def step(self, progress: TrainProgress) -> None:
         """Show where the run is; in a log, now and then."""
@@ -45,10 +42,7 @@ class TrainDisplay(Bar):
         self._bar.update(
             self._task, description=name, completed=progress.done, total=progress.steps, words=words
         )
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._logged >= _LOG_SECONDS:
-            self._logged = now
-            self._say(f"{name}  step {progress.done:,}/{progress.steps:,}  {words}")
+        self._log(f"{name}  step {progress.done:,}/{progress.steps:,}  {words}")
 
     def epoch(self, figures: Mapping[str, float]) -> None:
         """Show what an epoch reached; this line stays."""
@@ -57,9 +51,6 @@ class TrainDisplay(Bar):
         self._say(
             f"epoch {figures['epoch']:.0f}  loss {loss:.4f}  pairs right {accuracy:.1f} %  {means}".rstrip()
         )
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def describe(progress: TrainProgress) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import sys
-import time
 from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from ames_ray.training.detector_loop import DetectorStep
 
 DETECTOR = "detector.pt"
-_LOG_SECONDS = 10.0
 _RECENT = 50
 
 
@@ -52,7 +50,6 @@ class DetectorDisplay(Bar):
         self._steps = steps
         self._task = self._bar.add_task("steps", total=steps, words="")
         self._recent: deque[DetectorStep] = deque(maxlen=_RECENT)
-        self._logged = time.monotonic()
         self.failed = 0
 
     def __call__(self, step: DetectorStep) -> None:
@@ -61,11 +58,7 @@ class DetectorDisplay(Bar):
         self.failed += step.failed
         words = self.words()
         self._bar.update(self._task, completed=step.step, words=words)
-        now = time.monotonic()
-        if not self._console.is_terminal and (now - self._logged >= _LOG_SECONDS or step.step == self._steps):
-            self._logged = now
-            line = f"train_detector {step.step:,}/{self._steps:,}  {words}"
-            self._console.print(line, highlight=False, soft_wrap=True)
+        self._log(f"train_detector {step.step:,}/{self._steps:,}  {words}", always=step.step == self._steps)
 
     def words(self) -> str:
         """Means over the last steps."""
