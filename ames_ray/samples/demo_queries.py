@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ames_ray.files import Storage
@@ -33,24 +32,18 @@ class DemoQuery:
     photo: str
     part: tuple[int, int, int, int] | None = None
 
-    @property
-    def name(self) -> str:
-        """Of its file in the folder of queries."""
-        path = PurePosixPath(self.photo)
-        return path.name if self.part is None else f"{path.stem}.jpg"
 
-
-QUERIES = (
-    DemoQuery("details/TourEiffel.webp"),
-    DemoQuery("explore_monuments/germany/neuschwansteinCastle.webp"),
-    DemoQuery("details/TajMahal.webp"),
-    DemoQuery("explore_monuments/india/qutubMinar.webp"),
-    DemoQuery("explore_monuments/usa/mountRushmore.webp"),
-    DemoQuery("scikit-image/motorcycle_left.png"),
-    DemoQuery("scikit-image/coffee.png", (150, 60, 450, 340)),
-    DemoQuery("scikit-learn/china.jpg", (200, 40, 520, 300)),
-)
-"""Examples of both sources, picked by eye; Mount Rushmore is one that RootSIFT ranks badly."""
+QUERIES = {
+    "1_TourEiffel.webp": DemoQuery("details/TourEiffel.webp"),
+    "2_neuschwanstein.webp": DemoQuery("explore_monuments/germany/neuschwansteinCastle.webp"),
+    "3_TajMahal.webp": DemoQuery("details/TajMahal.webp"),
+    "4_qutubMinar.webp": DemoQuery("explore_monuments/india/qutubMinar.webp"),
+    "5_mountRushmore.webp": DemoQuery("explore_monuments/usa/mountRushmore.webp"),
+    "6_motorcycle.png": DemoQuery("scikit-image/motorcycle_left.png"),
+    "7_coffee.jpg": DemoQuery("scikit-image/coffee.png", (150, 60, 450, 340)),
+    "8_china.jpg": DemoQuery("scikit-learn/china.jpg", (200, 40, 520, 300)),
+}
+"""By the names of their files: examples of both sources, picked by eye. RootSIFT ranks Mount Rushmore badly."""
 
 
 def write_queries(photos: Path, folder: Path) -> None:
@@ -64,9 +57,9 @@ def write_queries(photos: Path, folder: Path) -> None:
         ImageError: A photo cannot be read.
     """
     storage = Storage.at(folder)
-    for query in QUERIES:
+    for name, query in QUERIES.items():
         if (photos / query.photo).is_file():
-            storage.publish(query.name, _picture(query, (photos / query.photo).read_bytes()))
+            storage.publish(name, _picture(query, (photos / query.photo).read_bytes()))
 
 
 def demo_truth(queries: Sequence[str], gallery: Sequence[str]) -> dict[str, Any]:
@@ -81,7 +74,6 @@ def demo_truth(queries: Sequence[str], gallery: Sequence[str]) -> dict[str, Any]
         same thing are `hard`, and itself is `junk`. Of a query that is no demo's nothing is known.
     """
     shows = {**{photo.name: photo.landmark for photo in read_table()}, **dict.fromkeys(_PAIR, "motorcycle")}
-    known = {query.name: query for query in QUERIES}
 
     def entry(query: DemoQuery | None) -> dict[str, list[int]]:
         if query is None:
@@ -96,7 +88,7 @@ def demo_truth(queries: Sequence[str], gallery: Sequence[str]) -> dict[str, Any]
     return {
         "imlist": list(gallery),
         "qimlist": list(queries),
-        "gnd": [entry(known.get(name)) for name in queries],
+        "gnd": [entry(QUERIES.get(name)) for name in queries],
     }
 
 
