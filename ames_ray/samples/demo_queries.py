@@ -43,7 +43,7 @@ QUERIES = {
     "7_coffee.jpg": DemoQuery("scikit-image/coffee.png", (150, 60, 450, 340)),
     "8_china.jpg": DemoQuery("scikit-learn/china.jpg", (200, 40, 520, 300)),
 }
-"""By the names of their files: examples of both sources, picked by eye. RootSIFT ranks Mount Rushmore badly."""
+"""By the names of their files: examples picked by eye; Mount Rushmore is one that RootSIFT ranks badly."""
 
 
 def write_queries(photos: Path, folder: Path) -> None:
