@@ -70,7 +70,7 @@ class RealCluster:
         self._nodes: list[subprocess.Popen[bytes]] = []
         self._start(
             *("--head", f"--port={self._gcs}", "--num-cpus=0", "--include-dashboard=true"),
-            *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={self.folder}"),
+            *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
             *(f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"),
         )
 
@@ -126,7 +126,12 @@ class RealCluster:
         """Start a node and wait for it: two that start at once on one machine may pick the same ports."""
         number = len(self._nodes)
         log = Path(self.folder, f"node{number}.log")
-        common = ("--object-store-memory=134217728", "--disable-usage-stats")
+        # In one folder a node would unpack a job's files over those that the job runs in on another node.
+        common = (
+            "--object-store-memory=134217728",
+            "--disable-usage-stats",
+            f"--temp-dir={self.folder / str(number)}",
+        )
         with log.open("wb") as output:
             node = subprocess.Popen(
                 [*prefix, BIN / "ray", "start", "--block", *words, *common],
