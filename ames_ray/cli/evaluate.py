@@ -58,7 +58,7 @@ def evaluate(config: EvaluateConfig) -> str:
             )
         name = _publish(output, config, {"query": query, "gallery": gallery}, base, table)
     _show(base, table, figure)
-    written = f"{output.uri}/{name}"
+    written = output.address(name)
     print(f"written: {written}")  # noqa: T201
     return written
 

@@ -156,7 +156,7 @@ def _publish(
         f"global ranking {100 * before[figure]:.2f} %",
         "with": ", ".join(f"{name} {_short(value)}" for name, value in point.items()),
         "runs": trials_line(counts),
-        "network": f"{folder.uri}/runs/{best[RUN]}/best.pt",
+        "network": folder.address(f"runs/{best[RUN]}/best.pt"),
         "written": f"{folder.uri}: {', '.join([RESULT, RECIPE_FILE, TRIALS, STUDY, *plots])}",
         "page": publish_page(folder),
     }

@@ -122,4 +122,4 @@ def _columns(folder: Storage, name: str) -> Columns:
             key: np.array([float(row[key]) for row in rows], np.float64) for key in (rows[0] if rows else {})
         }
     except (TypeError, ValueError):
-        raise DatasetError(f"{folder.uri}/{name} is no log of `ames-ray train`") from None
+        raise DatasetError(f"{folder.address(name)} is no log of `ames-ray train`") from None

@@ -219,7 +219,8 @@ class TrainLoop:
         self._group.wait()
         return RunError(
             f"epoch {plan.epoch + 1}, step {plan.step}: the loss is {result.loss}, the gradient's norm "
-            f"{result.gradient_norm}; the images of the batch are in {self._parts.output.uri}/{NOT_FINITE}",
+            f"{result.gradient_norm}; the images of the batch are in "
+            f"{self._parts.output.address(NOT_FINITE)}",
             "`ames-ray store verify` finds broken descriptors; else lower lr=, or set clip_norm=1",
         )
 
