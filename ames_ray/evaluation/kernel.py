@@ -34,7 +34,7 @@ def compiled(function: F) -> F:
 
 
 @compiled
-def fill_buckets(values: NDArray[np.float64], above: IntArray) -> float:
+def fill_buckets(values: NDArray[np.float64], above: NDArray[np.uint32]) -> float:
     """Count for every bucket b the values in higher buckets.
 
     The bucket of x is int((x - lowest value) · scale). It never falls as x grows, so the values counted for
@@ -75,38 +75,41 @@ def mixed(
 
 
 @compiled
-def count_between(
+def find_places(
     scores: NDArray[np.float64],
-    heads: NDArray[np.uint8],
     values: NDArray[np.float64],
     columns: IntArray,
-    above: IntArray,
-    counts: IntArray,
+    above: NDArray[np.uint32],
+    places: NDArray[np.uint32],
 ) -> None:
-    """Count the candidates of a query between its sorted positives. Equal scores keep the global order.
+    """Count for every candidate of a query the positives in front of it. Equal scores keep the global order.
 
     Args:
         scores: (U,) of all candidates, without NaN.
-        heads: (U,), of which setups' heads a candidate is part; see `rerank_positives`.
-        values: (P,) scores of the positives, descending, P > 0.
+        values: (P + 1,) scores of the positives, descending, P > 0, and then -inf.
         columns: (P,) which candidates they are.
         above: (BUCKETS,), space to work in.
-        counts: (P + 1, 2^S) or longer, written in place: candidates by `heads` that stand before the n-th
-            positive and not before the one ahead of it, itself included.
+        places: (U,), written in place; a positive does not stand in front of itself.
     """
-    scale = fill_buckets(values, above)
-    size, lowest = len(values), values[-1]
-    counts[: size + 1] = 0
+    size = len(columns)
+    scale, lowest = fill_buckets(values[:size], above), values[size - 1]
+    # In three passes, without branches that a processor often guesses wrong: they took most of the time.
     for candidate in range(len(scores)):
-        score = scores[candidate]
-        if score < lowest:
-            continue
-        number = above[int(min((score - lowest) * scale, BUCKETS - 1.0))] if scale > 0 else 0
-        while number < size and (
-            values[number] > score or (values[number] == score and columns[number] < candidate)
+        bucket = (scores[candidate] - lowest) * scale
+        bucket = bucket if bucket > 0.0 else 0.0
+        places[candidate] = np.uint32(bucket if bucket < BUCKETS - 1.0 else BUCKETS - 1.0)
+    for candidate in range(len(scores)):
+        number = above[places[candidate]]
+        places[candidate] = number + np.uint32(values[number] > scores[candidate])
+    for candidate in range(len(scores)):
+        score, number = scores[candidate], places[candidate]
+        while (
+            values[number] >= score
+            and number < size
+            and (values[number] > score or columns[number] < candidate)
         ):
-            number += 1
-        counts[number, heads[candidate]] += 1
+            number += np.uint32(1)
+        places[candidate] = number
 
 
 @compiled
@@ -136,8 +139,8 @@ def rerank_positives(
     """
     queries, width = heads.shape
     kinds = 1 << len(positive)
-    scores = np.empty(width)
-    above = np.empty(BUCKETS, np.int64)
+    scores, values = np.empty(width), np.empty(width + 1)
+    above, places = np.empty(BUCKETS, np.uint32), np.empty(width, np.uint32)
     counts = np.empty((width + 1, kinds), np.int64)
     for query in range(queries):
         first, last = starts[query], starts[query + 1]
@@ -146,10 +149,15 @@ def rerank_positives(
         mixed(similarities[query], probabilities[query], lamb, scores)
         order = np.argsort(-scores[marked[first:last]], kind="mergesort")
         columns = marked[first:last][order]
-        count_between(scores, heads[query], scores[columns], columns, above, counts)
+        size = len(columns)
+        values[:size], values[size] = scores[columns], -np.inf
+        find_places(scores, values[: size + 1], columns, above, places)
+        counts[: size + 1] = 0
+        for candidate in range(width):
+            counts[places[candidate], heads[query, candidate]] += 1
         for setup in range(len(positive)):
             rank, slot = -1, firsts[setup, query]
-            for number in range(len(columns)):
+            for number in range(size):
                 for kind in range(kinds):
                     if kind >> setup & 1:
                         rank += counts[number, kind]

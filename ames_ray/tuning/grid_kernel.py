@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.evaluation.kernel import BUCKETS, compiled, fill_buckets, mixed
+from ames_ray.evaluation.kernel import BUCKETS, compiled, find_places, mixed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ def sort_positives(
         scores: (U,) of all candidates.
         columns: (P,) which of them are positive, ascending.
         order: (P,) their order at the last λ, rewritten in place: positions in `columns`.
-        values: (P,), written: their scores, descending.
+        values: (P,) or longer, written: their scores, descending.
     """
     for place in range(len(order)):
         item = order[place]
@@ -47,42 +47,19 @@ def sort_positives(
 
 
 @compiled
-def count_by_head(
-    scores: NDArray[np.float64],
-    heads: NDArray[np.int16],
-    values: NDArray[np.float64],
-    best_columns: IntArray,
-    above: IntArray,
-    counts: NDArray[np.int32],
-) -> None:
+def count_by_head(places: NDArray[np.uint32], heads: NDArray[np.int16], counts: NDArray[np.int32]) -> None:
     """Count the candidates between the sorted positives, by the first K whose head they are in.
 
     Args:
-        scores: (U,) of all candidates.
+        places: (U,) positives in front of each candidate, see `find_places`.
         heads: (S, U), index of the smallest K whose head holds the candidate; the number of K for none.
-        values: (P,) scores of the positives, descending, P > 0.
-        best_columns: (P,) which candidates they are.
-        above: (BUCKETS,), space to work in.
-        counts: (S, K + 1, P), written: candidates in front of the n-th positive and not of the one before.
+        counts: (S, K + 1, P + 1), written: candidates in front of the n-th positive and not of the one
+            before; in the last column those behind all.
     """
-    scale = fill_buckets(values, above)
-    size, lowest = len(values), values[-1]
     counts[:] = 0
-    for candidate in range(len(scores)):
-        score = scores[candidate]
-        number = 0
-        if scale > 0:
-            bucket = (score - lowest) * scale
-            if bucket < 0:
-                continue
-            number = above[int(min(bucket, BUCKETS - 1.0))]
-        while number < size and (
-            values[number] > score or (values[number] == score and best_columns[number] < candidate)
-        ):
-            number += 1
-        if number < size:
-            for setup in range(len(heads)):
-                counts[setup, heads[setup, candidate], number] += 1
+    for setup in range(len(heads)):
+        for candidate in range(len(places)):
+            counts[setup, heads[setup, candidate], places[candidate]] += 1
 
 
 @compiled
@@ -128,7 +105,7 @@ def sum_by_head(
         flags: (S, P), whether a candidate is positive in the setup.
         own_heads: (S, P), `heads` of the positives, see `count_by_head`.
         order: (P,) order of the positives.
-        counts: (S, K + 1, P), see `count_by_head`; overwritten by running sums over K.
+        counts: (S, K + 1, P + 1), see `count_by_head`; overwritten by running sums over K.
         spans: (S, 2), where the query's positives begin and end in the next two.
         ranks: (N,) ranks of the positives in the global ranking.
         terms: (N,) what each adds to the average precision there.
@@ -195,16 +172,17 @@ def grid_of_query(
     """
     size = len(columns)
     scores = np.empty(len(similarities))
-    above = np.empty(BUCKETS, np.int64)
+    above, places = np.empty(BUCKETS, np.uint32), np.empty(len(similarities), np.uint32)
     order = np.arange(size)
-    values = np.empty(size)
-    counts = np.empty((len(heads), sums.shape[1] + 1, size), np.int32)
+    values = np.full(size + 1, -np.inf)
+    counts = np.empty((len(heads), sums.shape[1] + 1, size + 1), np.int32)
     own_heads = heads[:, columns]
     for step in range(len(lambs)):
         if size:
             mixed(similarities, probabilities, lambs[step], scores)
             sort_positives(scores, columns, order, values)
-            count_by_head(scores, heads, values, columns[order], above, counts)
+            find_places(scores, values, columns[order], above, places)
+            count_by_head(places, heads, counts)
         sum_by_head(
             flags,
             own_heads,

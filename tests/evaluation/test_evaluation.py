@@ -261,7 +261,7 @@ def test_the_inner_loop_works_where_machine_code_cannot_be_kept() -> None:
     code = """
 from ames_ray.evaluation.kernel import fill_buckets, BUCKETS
 import numpy as np
-print(fill_buckets(np.array([3.0, 1.0]), np.zeros(BUCKETS, np.int64)), fill_buckets.stats.cache_path)
+print(fill_buckets(np.array([3.0, 1.0]), np.zeros(BUCKETS, np.uint32)), fill_buckets.stats.cache_path)
 """
     assert run_python(code, NUMBA_CACHE_LOCATOR_CLASSES="ZipCacheLocator") == "255.5 None"
 
