@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,9 @@ from tests.cluster.real import BIN, ROOT, RealCluster
 from tests.model.networks import random_model
 from tests.photos import make_photos, shard_hashes
 from tests.retrieval.authors_folder import make_data_root, make_stores
+from tests.search.small import make_store as make_search_store
+from tests.training.landmarks import make_training_folder
+from tests.training.runs import words as training_words
 
 SLOW = ["backbone=tests.distributed.backbones:slow", "topk=4", "batch_size=1", "shard_rows=5"]
 
@@ -74,9 +79,13 @@ def test_an_extraction_runs_on_the_cluster(cluster: RealCluster, checkout: Path,
 
 @pytest.fixture(scope="session")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos, stores, a ground truth, a shortlist and a network, all small."""
+    """Photos, stores, a ground truth, a shortlist, a network, and something to train on, all small."""
     folder = tmp_path_factory.mktemp("material")
-    make_photos(folder / "photos", 6, size=120)
+    make_photos(folder / "landmarks" / "a", 3)
+    make_photos(folder / "landmarks" / "b", 3, first=10)
+    make_search_store(folder)
+    (folder / "training").mkdir()
+    make_training_folder(folder / "training")
     make_data_root(folder / "data")
     make_stores(folder / "data", folder / "stores")
     save_ames(random_model(AmesOptions(128, dim=16, blocks=2, feedforward=32)), folder / "model.safetensors")
@@ -89,35 +98,81 @@ def pairs(material: Path) -> list[str]:
     return [f"query={stores / 'query'}", f"gallery=[{stores / 'gallery'},{stores / 'r1m'}]"]
 
 
-def words_of(script: str, material: Path, output: Path) -> list[str] | None:
-    """What a script is asked to do; none for one that is only asked for its help."""
+def words_of(script: str, material: Path, output: Path) -> list[str]:
+    """What a script is asked to do."""
     network = f"model={material / 'model.safetensors'}"
     truth = f"ground_truth={material / 'data' / 'roxford5k' / 'gnd_roxford5k.pkl'}"
     scores = f"output={output / 'scores.parquet'}"
-    known = {
+    photos, store = f"images={material / 'photos'}", f"store={material / 'store'}"
+    patches = "backbone=tests.training.tiny_backbone:patches"
+    return {
         "cluster_check.py": ["expect=3", f"shared={output}"],
         "evaluate.py": [*pairs(material), truth, network, f"output={output / 'results'}"],
-        "extract.py": [f"images={material / 'photos'}", f"output={output / 'store'}", "workers=1"],
+        "extract.py": [photos, f"output={output / 'store'}", "workers=1"],
+        "itq.py": [store, "bits=8", f"output={output / 'itq.npz'}"],
         "neighbors.py": [*pairs(material), f"output={output / 'nn.parquet'}"],
         "score.py": [*pairs(material), f"nn_file={material / 'nn.parquet'}", network, scores],
-    }
-    return known.get(script)
+        "search.py": [
+            f"query={material / 'photos'}",
+            f"store={material / 'store'}",
+            f"output={output / 'page'}",
+        ],
+        "train.py": training_words(material / "training", output / "run", "workers=2"),
+        "train_detector.py": [
+            f"images={material / 'landmarks'}",
+            patches,
+            "steps=4",
+            "landmarks=2",
+            "landmark_images=2",
+            f"output={output / 'detector'}",
+        ],
+        "tune.py": [
+            *pairs(material),
+            truth,
+            network,
+            "trials=8",
+            "num_rerank=15",
+            f"output={output / 'tune'}",
+        ],
+    }[script]
+
+
+JOBS = sorted(path.name for path in (ROOT / "jobs").glob("*.py") if path.name != "serve.py")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "jobs").glob("*.py")))
-def test_every_script_is_a_job(
+@pytest.mark.parametrize("script", JOBS)
+def test_a_script_is_a_job(
     script: str, cluster: RealCluster, checkout: Path, material: Path, tmp_path: Path
 ) -> None:
     words = words_of(script, material, tmp_path)
-    done = submit(cluster, checkout, script, *(words or ["--help"]))
-    assert done.returncode == 0, done.stdout + done.stderr
-    if words is not None:
-        again = submit(cluster, checkout, script, *words)
-        assert again.returncode == 0, again.stdout + again.stderr
+    for _ in range(2):
+        done = submit(cluster, checkout, script, *words)
+        assert done.returncode == 0, done.stdout + done.stderr
     unknown = submit(cluster, checkout, script, "no_such_setting=1")
     assert unknown.returncode == 1
     assert "no_such_setting" in unknown.stdout + unknown.stderr
+
+
+@pytest.mark.slow
+def test_a_service_is_a_job_until_it_is_stopped(cluster: RealCluster, checkout: Path, material: Path) -> None:
+    words = [f"store={material / 'store'}", "port=0"]
+    begun = submit(cluster, checkout, "serve.py", *words, wait=False)
+    assert begun.returncode == 0, begun.stdout + begun.stderr
+    job = re.findall(r"raysubmit_\w+", begun.stdout)[0]
+    while not (
+        ready := re.search(r"ready: (http://127\.0\.0\.1:\d+/)", ray_job(cluster, "logs", job).stdout)
+    ):
+        assert "RUNNING" in (status := ray_job(cluster, "status", job).stdout), status
+        time.sleep(1)
+    with urllib.request.urlopen(ready[1], timeout=60) as answer:
+        assert b"<html" in answer.read()
+    stopped = ray_job(cluster, "stop", job)
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert "was stopped" in ray_job(cluster, "status", job).stdout
+    assert "stopped" in ray_job(cluster, "logs", job).stdout
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(ready[1], timeout=60)
 
 
 @pytest.mark.slow

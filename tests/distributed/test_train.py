@@ -43,6 +43,7 @@ def test_what_stops_a_worker_is_told_as_it_is(here: Path, tmp_path: Path) -> Non
         train.run(config, Watching())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_images_of_its_batch(
     here: Path, tmp_path: Path

@@ -16,8 +16,8 @@ from tests.photos import make_photos
 
 _COMMAND = re.compile(r"^(?:\w+=\S* )*(?:ames-ray|make|ray|python|pip|git|docker|kubectl|tensorboard) ", re.M)
 
-_LIKE_THE_README = {"docs/quickstart.md"}
-"""Pages whose commands are those of another one, which runs in every test run."""
+_SELDOM = {"docs/quickstart.md", "docs/own-photos.md", "docs/backbone.md"}
+"""Pages whose commands are those of the README or of another test of every run; `make test-slow` runs them."""
 
 
 @pytest.mark.parametrize("page", pages())
@@ -50,7 +50,7 @@ def _run(block: Block, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(p, marks=pytest.mark.slow) if p in _LIKE_THE_README else p for p in pages()]
+    "page", [pytest.param(p, marks=pytest.mark.slow) if p in _SELDOM else p for p in pages()]
 )
 def test_the_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path) -> None:
     todo = [b for b in blocks(page) if b.language in {"sh", "python"} and not b.not_run]

@@ -25,6 +25,7 @@ def outputs(cell: Any) -> str:
     return "".join(shown)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_finds_the_turned_photo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
