@@ -73,8 +73,7 @@ def first_ranking(
         StoreError: nn_file= is of other lists, or the stores do not belong together.
     """
     if config.nn_file is not None:
-        shortlist = read_shortlist(config.nn_file)
-        check_belongs(shortlist, query.stores[0], gallery)
+        shortlist = check_belongs(read_shortlist(config.nn_file), query.stores[0], gallery)
     else:
         size = benchmark.list_length(num_rerank)
         settings = search_settings(config, size)

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 def score(config: ScoreConfig) -> None:
     """Score the head of every list of a shortlist and write the logits to one file."""
     query, gallery = Gallery.open([config.query]), Gallery.open(config.gallery)
-    shortlist = read_shortlist(config.nn_file)
-    check_belongs(shortlist, query.stores[0], gallery)
+    shortlist = check_belongs(read_shortlist(config.nn_file), query.stores[0], gallery)
     pairs = _pairs(config, shortlist, query, gallery)
     folder, name = Storage.of_file(config.output)
     pieces = folder.child(f"{name}.pieces")

@@ -159,8 +159,7 @@ def _validation(config: TrainConfig, rankings: Storage | None = None) -> Validat
         folder = rankings or Storage.at(config.output)
         shortlist = _first_ranking(config, folder, query.stores[0], gallery, benchmark)
     else:
-        shortlist = read_shortlist(config.val_nn_file)
-        check_belongs(shortlist, query.stores[0], gallery)
+        shortlist = check_belongs(read_shortlist(config.val_nn_file), query.stores[0], gallery)
     return Validation(
         benchmark,
         query,

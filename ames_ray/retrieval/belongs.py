@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from ames_ray.store.reader import Store
 
 
-def check_belongs(shortlist: Shortlist, query: Store, gallery: Gallery) -> None:
+def check_belongs(shortlist: Shortlist, query: Store, gallery: Gallery) -> Shortlist:
     """Refuse a shortlist of other lists than those of the stores; it may be of their first queries alone.
+
+    Returns:
+        The shortlist, which states both manifests now; a pickle states none, and its first queries alone
+        could not be told from another list.
 
     Raises:
         StoreError: Its number of queries, a row, or a manifest digest that it states does not fit; or it
@@ -43,6 +48,9 @@ def check_belongs(shortlist: Shortlist, query: Store, gallery: Gallery) -> None:
                 "their row numbers mean different images; make the shortlist from these stores",
             )
     _refuse_removed(shortlist, query, gallery)
+    return replace(
+        shortlist, query_manifest=query.meta.manifest_digest, gallery_manifest=gallery.manifest_digest
+    )
 
 
 def _refuse_removed(shortlist: Shortlist, query: Store, gallery: Gallery) -> None:

@@ -93,10 +93,9 @@ class PairScorer:
     def __init__(
         self, shortlist: Shortlist, query: Store, gallery: Gallery, reranker: Reranker, options: ScoreOptions
     ) -> None:
-        check_belongs(shortlist, query, gallery)
+        self.shortlist = check_belongs(shortlist, query, gallery)
         for store in (query, *gallery.stores):
             check_fits(store, reranker.spec)
-        self.shortlist = shortlist
         self._query = query
         self._gallery = gallery
         self.reranker = reranker

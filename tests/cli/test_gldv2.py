@@ -99,6 +99,22 @@ def test_val_is_the_public_part_alone(here: Path, tmp_path: Path, capsys: pytest
     assert "private" not in out
 
 
+def test_val_takes_a_ranking_of_all_queries_in_the_authors_file(here: Path, tmp_path: Path) -> None:
+    stores = [f"query={here / 'query'}", f"gallery={here / 'index'}"]
+    ranking, val = f"nn_file={tmp_path / 'nn.pkl'}", "protocol=gldv2-val"
+    assert main(["neighbors", *stores, "shortlist_size=100", f"output={tmp_path / 'nn.pkl'}"]) == 0
+    network = [f"model={here / 'model.pt'}", "db_desc_num=2", "num_rerank=3"]
+    given = evaluate(here, tmp_path / "given", val, ranking, *network)
+    assert given["global"]["figures"] == evaluate(here, tmp_path / "found", val)["global"]["figures"]
+
+    truth, scores = f"ground_truth={here / 'gnd.pkl'}", tmp_path / "scores.parquet"
+    assert main(["score", *stores, ranking, truth, val, *network, f"output={scores}"]) == 0
+    (kept,) = (tmp_path / "given").glob("scores-*.parquet")
+    logits = load_pair_scores(str(scores)).logits
+    assert len(logits) == PUBLIC
+    np.testing.assert_array_equal(logits, load_pair_scores(str(kept)).logits)
+
+
 def test_an_approximate_ranking_that_looks_everywhere_gives_the_same(here: Path, tmp_path: Path) -> None:
     result = evaluate(here, tmp_path, "index=ivf", "nprobe=1000")
     figures = result["global"]["figures"]
