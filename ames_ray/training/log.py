@@ -35,7 +35,14 @@ class TrainLog:
         if storage.local is not None:
             from tensorboardX import SummaryWriter
 
-            self._board = SummaryWriter(str(storage.local / BOARD), purge_step=steps_done, flush_secs=30)
+            # TensorBoard hides what earlier files tell from this step on. Their names hold whole seconds, in
+            # which a run may end and go on.
+            self._board = SummaryWriter(
+                str(storage.local / BOARD),
+                purge_step=steps_done + 1,
+                flush_secs=30,
+                filename_suffix=f".{steps_done:08d}",
+            )
 
     def step(self, total: int, values: Mapping[str, float]) -> None:
         """Log one step; `total` counts from 1 over all epochs."""
