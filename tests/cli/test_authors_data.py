@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ames_ray.cli.main import main
+from ames_ray.evaluation.scores import Shortlist
 from ames_ray.model.checkpoints import save_ames
+from ames_ray.retrieval.kept import write_shortlist
 from tests.retrieval.small import small_model
 from tests.retrieval.test_authors_release import data_root, sets  # noqa: F401 - fixtures
 
@@ -40,6 +43,33 @@ def test_one_word_stands_for_all_files(data_root: Path, tmp_path: Path, distract
     ]
     assert main(["evaluate", *files, *model, f"output={tmp_path / 'long'}"]) == 0
     assert result(tmp_path / "short") == result(tmp_path / "long")
+
+
+def test_a_ranking_of_the_plain_gallery_is_none_of_the_one_with_distractors(
+    data_root: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    theirs = data_root / "roxford5k" / "nn_dinov2.pkl"
+    words = ["test_dataset=roxford5k+1m", f"data_root={data_root}", f"output={tmp_path / 'out'}"]
+    assert main(["evaluate", *words, f"nn_file={theirs}"]) == 2
+    said = capsys.readouterr().err
+    distractors = data_root / "revisitop1m" / "dinov2_local.hdf5"
+    assert f"the shortlist names no image of {distractors}, in lists of 14: it ranks another" in said
+    assert "hint: leave out nn_file=" in said
+
+    # The nearest images alone may lack the distractors, and a ranking of the whole gallery does not.
+    shortest, whole = tmp_path / "nn_2.pkl", tmp_path / "nn_whole.pkl"
+    write_shortlist(Shortlist(np.array([[1, 2]] * 3), np.full((3, 2), 0.5, np.float32)), str(shortest))
+    assert main(["evaluate", *words, f"nn_file={shortest}"]) == 0
+    assert f"names no image of {distractors}" in caplog.text
+    caplog.clear()
+    both = f"gallery=[{data_root / 'roxford5k' / 'dinov2_gallery_local.hdf5'},{distractors}]"
+    query = f"query={data_root / 'roxford5k' / 'dinov2_query_local.hdf5'}"
+    assert main(["neighbors", query, both, "pooled=cls", "shortlist_size=null", f"output={whole}"]) == 0
+    assert main(["evaluate", *words, f"nn_file={whole}"]) == 0
+    assert caplog.text == ""
 
 
 def test_a_folder_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
