@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ames_ray.datasets.paths import absolute
 from ames_ray.datasets.registry import R1M_FOLDER
 from ames_ray.errors import ConfigError, DatasetError, StoreError
-from ames_ray.files import Storage
+from ames_ray.files import Storage, is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,9 +63,9 @@ def find_benchmark(
         test_dataset: roxford, rparis (5k, 6k allowed), either with +1m; gldv2-test, gldv2-val.
         desc_name: How the descriptors' files begin: dinov2, cvnet.
         data_root: Folder of the data sets.
-        nn_file: First ranking: a path, or a name in the data set's folder such as `nn_superglobal.pkl`. None:
-            `nn_{desc_name}.pkl` where it is there and no distractors are asked for; it ranks the plain
-            gallery.
+        nn_file: First ranking: a name in the data set's folder such as `nn_superglobal.pkl`, else a path or
+            an address. None: `nn_{desc_name}.pkl` where it is there and no distractors are asked for; it
+            ranks the plain gallery.
 
     Raises:
         ConfigError: There is no such data set.
@@ -78,10 +78,11 @@ def find_benchmark(
     gallery = [here / f"{desc_name}_gallery_local.hdf5"]
     gallery += [root / R1M_FOLDER / f"{desc_name}_local.hdf5"] if distractors else []
     truth = _ground_truth(here)
-    ranking = here / (nn_file or f"nn_{desc_name}.pkl")
-    is_usable = nn_file is not None or (ranking.is_file() and not distractors)
+    if nn_file is None and not distractors and (here / f"nn_{desc_name}.pkl").is_file():
+        nn_file = f"nn_{desc_name}.pkl"
+    ranking = None if nn_file is None else _ranking(here, nn_file)
     missing = [path for path in (query, *gallery) if not _is_there(path)]
-    missing += [path for path in (truth, *([ranking] if is_usable else [])) if not path.is_file()]
+    missing += [path for path in (truth, ranking) if isinstance(path, Path) and not path.is_file()]
     if missing:
         raise DatasetError(
             f"test_dataset={test_dataset} desc_name={desc_name} needs "
@@ -92,7 +93,7 @@ def find_benchmark(
         query=str(query),
         gallery=tuple(map(str, gallery)),
         ground_truth=str(truth),
-        nn_file=str(ranking) if is_usable else None,
+        nn_file=None if ranking is None else str(ranking),
         protocol=name if name.startswith("gldv2") else None,
     )
 
@@ -164,6 +165,15 @@ def _parse(test_dataset: str) -> tuple[str, str, bool]:
             f"allowed are {', '.join(_FOLDERS)}, and roxford+1m, rparis+1m",
         )
     return name, folder, distractors
+
+
+def _ranking(folder: Path, nn_file: str) -> Path | str:
+    """The file in the data set's folder, or where there is none, what the words mean to a user elsewhere."""
+    if is_remote(nn_file):
+        return nn_file
+    given = Path(nn_file).expanduser()
+    inside = folder / given
+    return inside if inside.is_file() or not given.is_file() else given.absolute()
 
 
 def _ground_truth(folder: Path) -> Path:

@@ -235,6 +235,28 @@ def test_all_missing_files_are_named_in_one_error(data_root: Path) -> None:
         find_benchmark("gldv2-test+1m", "dinov2", str(data_root))
 
 
+def test_a_ranking_may_lie_in_the_data_set_or_where_its_path_says(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    inside, mine = data_root / "roxford5k" / "nn_dinov2.pkl", tmp_path / "rankings" / "mine.parquet"
+    mine.parent.mkdir()
+    for path in (mine, tmp_path / inside.name):
+        path.touch()
+    for given, wanted in (
+        (inside.name, inside),
+        ("rankings/mine.parquet", mine),
+        ("~/rankings/mine.parquet", mine),
+        (str(mine), mine),
+        ("s3://bucket/nn.parquet", "s3://bucket/nn.parquet"),
+    ):
+        found = find_benchmark("roxford5k", "dinov2", str(data_root), given)
+        assert found.nn_file == str(wanted)
+    with pytest.raises(DatasetError, match=f"{inside.parent}/nn_other.pkl: not there"):
+        find_benchmark("roxford5k", "dinov2", str(data_root), "nn_other.pkl")
+
+
 def test_gldv2_has_one_folder_and_two_protocols(tmp_path: Path, sets: dict[str, Set]) -> None:
     here = tmp_path / "gldv2-test"
     for split in ("query", "gallery"):
