@@ -87,8 +87,8 @@ def _run(config: TrainConfig, display: TrainDisplay) -> TrainReport:
     from ames_ray.training.group import Group
     from ames_ray.training.loop import TrainLoop
 
-    prepare(config)
     device = torch.device(local_device(config.device))
+    prepare(config)
     return TrainLoop(make_parts(config), Group.current(device), display).run()
 
 

@@ -42,18 +42,21 @@ _SAMPLED = 50_000
 
 
 def prepare(config: TrainConfig) -> None:
-    """Do once what all workers build on: clear, pack, rank the held-out queries.
+    """Do once what all workers build on: pack, rank the held-out queries, clear.
 
     Raises:
         AmesError: Something that the job names is missing or does not fit.
     """
-    if config.overwrite:
-        clear_run(Storage.at(config.output))
     gallery = Gallery.open([config.store])
     if config.pack:
         # The authors' HDF5 is one file, in which no copy can lie.
         pack_for_training(store for store in gallery.stores if store.meta.format != AUTHORS)
-    _validation(config)
+    if not config.overwrite:
+        _validation(config)
+        return
+    # All that the job names is read first: a misspelt path must not cost the old run.
+    make_parts(config)
+    clear_run(Storage.at(config.output))
 
 
 def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainParts:

@@ -15,7 +15,7 @@ from ames_ray.training.checkpoint import Checkpoints, Position, require_same
 from ames_ray.training.log import TrainLog
 from ames_ray.training.output import CARD, CHECKPOINTS, ENDINGS, NOT_FINITE, require_shared
 from ames_ray.training.progress import Meter
-from ames_ray.training.step import TrainStep
+from ames_ray.training.step import TrainStep, check_teacher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -54,6 +54,9 @@ class TrainParts:
         config: All settings, for the card.
         teacher: Trained network of a student, or none.
         validation: Evaluation after each epoch, or none.
+
+    Raises:
+        ConfigError: The teacher's tokens or descriptors have another width.
     """
 
     model: Ames
@@ -66,6 +69,10 @@ class TrainParts:
     config: Mapping[str, Any]
     teacher: Ames | None = None
     validation: Validation | None = None
+
+    def __post_init__(self) -> None:
+        if self.teacher is not None:
+            check_teacher(self.teacher, self.model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,10 +56,7 @@ class TrainStep:
         options: Settings.
         steps: Steps of the whole run, over which the learning rate falls to 0.
         group: The workers.
-        teacher: Network whose output tokens the student is to reproduce, or none.
-
-    Raises:
-        ConfigError: The teacher's tokens or descriptors have another width.
+        teacher: Network whose output tokens the student is to reproduce, or none; `check_teacher` accepts it.
     """
 
     def __init__(
@@ -76,7 +73,6 @@ class TrainStep:
         self._network = _wrapped(self._plain, options, group)
         self._teacher: TripletNetwork | None = None
         if teacher is not None:
-            _check_teacher(teacher, model)
             frozen = teacher.to(group.device).eval().requires_grad_(False)
             self._teacher = TripletNetwork(frozen, keep_padding=options.padding_counts)
 
@@ -198,7 +194,12 @@ def _wrapped(network: nn.Module, options: TrainOptions, group: Group) -> nn.Modu
     return network
 
 
-def _check_teacher(teacher: Ames, student: Ames) -> None:
+def check_teacher(teacher: Ames, student: Ames) -> None:
+    """Refuse a teacher whose tokens the student cannot reproduce.
+
+    Raises:
+        ConfigError: Its tokens or descriptors have another width.
+    """
     for name in ("descriptor_dim", "dim"):
         theirs, ours = getattr(teacher.options, name), getattr(student.options, name)
         if theirs != ours:

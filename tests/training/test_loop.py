@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from ames_ray.config.train_parts import make_parts, prepare
-from ames_ray.errors import ConfigError, RunError
+from ames_ray.errors import AmesError, ConfigError, RunError
 from ames_ray.files import Storage
 from ames_ray.model.checkpoints import load_ames
 from ames_ray.model.itq import save_rotation
@@ -116,6 +117,23 @@ def test_other_settings_do_not_go_on_with_a_run(here: Path, undisturbed: Path, t
     run_here(job(here, tmp_path / "run", "lr=0.1", "overwrite=true"))
     assert curve(tmp_path / "run") != before
     del undisturbed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("store=nowhere", "nn_file=nowhere.parquet", "val_ground_truth=nowhere.json", "min_desc=12"),
+        *("teacher=nowhere.pt", "teacher=sift_ames", "itq=nowhere.npz", "source=stars"),
+    ],
+)
+def test_a_job_that_cannot_be_leaves_the_old_run_alone(
+    here: Path, undisturbed: Path, tmp_path: Path, wrong: str
+) -> None:
+    shutil.copytree(undisturbed, tmp_path / "run")
+    with pytest.raises(AmesError):
+        run_here(job(here, tmp_path / "run", *validated(here), "binary=true", "overwrite=true", wrong))
+    kept = [{path.name for path in run.rglob("*")} for run in (undisturbed, tmp_path / "run")]
+    assert kept[0] <= kept[1]
 
 
 def test_the_best_epoch_is_the_one_with_the_best_figure(

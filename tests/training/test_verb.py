@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from ames_ray.cli.main import main
 from ames_ray.config.compose import compose
@@ -31,6 +32,14 @@ def test_a_run_prints_what_it_reached_and_goes_on_from_there(
     assert "epoch 2  loss" in captured.err
     assert main(command) == 0
     assert "10, 0 of them now" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="refused where there is no GPU")
+def test_a_missing_gpu_does_not_cost_the_old_run(here: Path, tmp_path: Path) -> None:
+    command = ["train", *words(here, tmp_path / "run", "epochs=1")]
+    assert main(command) == 0
+    assert main([*command, "device=cuda", "overwrite=true"]) == 2
+    assert (tmp_path / "run" / "last.pt").exists()
 
 
 @pytest.mark.parametrize(
