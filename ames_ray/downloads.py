@@ -105,6 +105,7 @@ def fetch(
     Raises:
         DownloadError: The server cannot be reached or refuses, the content is a web page, or a hash differs.
             What was received stays for the next call, unless its hash is wrong.
+        OSError: The disk is full, or the file is not ours to write; likewise.
     """
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"{url} is no http:// or https:// address")
@@ -162,7 +163,7 @@ def _receive(url: str, part: Path, target: Path, attempts: int, pause: float, ti
             reason = f"the server answers {error.code} {error.reason}"
             if error.code not in _RETRIED_STATUS:
                 raise _unreachable(url, target, reason) from None
-        except (urllib.error.URLError, HTTPException, OSError) as error:
+        except (urllib.error.URLError, HTTPException) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         failed = 0 if _size(part) > before else failed + 1
         if failed >= attempts:
@@ -180,7 +181,8 @@ def _connect(url: str, part: Path, timeout: float) -> bool:
         # A file that changed meanwhile is sent from the beginning.
         request.add_header("If-Range", tag.read_text())
     try:
-        response: HTTPResponse = urllib.request.urlopen(request, timeout=timeout)  # noqa: S310
+        with _network():
+            response: HTTPResponse = urllib.request.urlopen(request, timeout=timeout)  # noqa: S310
     except urllib.error.HTTPError as error:
         if error.code != _RANGE_REFUSED:
             raise
@@ -207,11 +209,27 @@ def _save(response: HTTPResponse, part: Path, start: int) -> bool:
     total = None if length is None else start + int(length)
     with part.open("r+b" if start else "wb") as handle:
         handle.seek(start)
-        while chunk := response.read(_CHUNK):
+        while chunk := _next(response):
             handle.write(chunk)
         handle.flush()
         os.fsync(handle.fileno())
     return total is None or _size(part) == total
+
+
+def _next(response: HTTPResponse) -> bytes:
+    with _network():
+        return response.read(_CHUNK)
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    """Errors of a connection as one kind, which those of the own disk are not."""
+    try:
+        yield
+    except urllib.error.URLError:
+        raise
+    except OSError as error:
+        raise urllib.error.URLError(error) from error
 
 
 def _whole_or_again(part: Path, content_range: str) -> bool:

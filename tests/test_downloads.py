@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import socket
+import struct
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ames_ray.downloads import CACHE_VARIABLE, DownloadError, cache_folder, fetch, published
+from ames_ray.errors import is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +39,7 @@ class Site:
     kind: str = "application/octet-stream"
     send: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    resets: int = 0
     length: bool = True
     asked: list[str | None] = field(default_factory=list)
     address: str = ""
@@ -46,6 +50,11 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             site.asked.append(wanted)
+            if site.resets:
+                site.resets -= 1
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                return
             if site.statuses:
                 self.send_error(site.statuses.pop(0))
                 return
@@ -187,6 +196,25 @@ def test_offline_says_what_and_where(tmp_path: Path) -> None:
         fetch(gone.address, tmp_path / "sub/net.pt", attempts=2, pause=0)
     assert f"net.pt cannot be fetched from {gone.address}" in caught.value.message
     assert f"put it to {tmp_path}/sub/net.pt" in str(caught.value.hint)
+
+
+def test_a_full_disk_is_no_lost_connection(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "net.pt.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as error:
+        fetch(site.address, tmp_path / "net.pt", pause=0)
+    assert is_full(error.value)
+    (tmp_path / "other.pt.part").mkdir()
+    with pytest.raises(IsADirectoryError):
+        fetch(site.address, tmp_path / "other.pt", pause=0)
+    assert site.asked == [None, None]
+
+
+def test_a_connection_that_is_reset_is_tried_again(site: Site, tmp_path: Path) -> None:
+    site.resets = 2
+    assert fetch(site.address, tmp_path / "net.pt", sha256=SHA256, pause=0).read_bytes() == CONTENT
+    site.resets = 1
+    with pytest.raises(DownloadError, match="Connection reset by peer; 1 attempts"):
+        fetch(site.address, tmp_path / "other.pt", attempts=1, pause=0)
 
 
 def test_what_is_there_is_checked_and_not_fetched(site: Site, tmp_path: Path) -> None:
