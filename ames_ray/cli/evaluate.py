@@ -36,8 +36,9 @@ def evaluate(config: EvaluateConfig) -> str:
     check_figure(benchmark.protocol, figure)
     query, gallery = Gallery.open([config.query]), Gallery.open(config.gallery)
     benchmark.check(query, gallery)
-    for note in (*query.stores[0].manifest.notes, *gallery.stores[0].manifest.notes):
-        print(note, file=sys.stderr)  # noqa: T201
+    for store in (*query.stores, *gallery.stores):
+        for note in store.manifest.notes:
+            print(note, file=sys.stderr)  # noqa: T201
     output = Storage.at(config.output)
     with output.own("ames-ray evaluate"):
         shortlist = first_ranking(config, output, benchmark, query, gallery, max(config.num_rerank))

@@ -13,7 +13,7 @@ from ames_ray.evaluation.scores import Shortlist
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.retrieval.kept import write_shortlist
 from tests.retrieval.small import small_model
-from tests.retrieval.test_authors_release import data_root, sets  # noqa: F401 - fixtures
+from tests.retrieval.test_authors_release import Set, data_root, sets, write  # noqa: F401 - fixtures
 
 BUDGET = ["query_desc_num=6", "db_desc_num=6", "num_rerank=[3,8]", "lamb=0.4", "temp=0.3"]
 
@@ -70,6 +70,24 @@ def test_a_ranking_of_the_plain_gallery_is_none_of_the_one_with_distractors(
     assert main(["neighbors", query, both, "pooled=cls", "shortlist_size=null", f"output={whole}"]) == 0
     assert main(["evaluate", *words, f"nn_file={whole}"]) == 0
     assert caplog.text == ""
+
+
+def test_notes_of_every_list_are_said(
+    data_root: Path,  # noqa: F811
+    sets: dict[str, Set],  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(tmp_path / "mine_local.hdf5", sets["r1m"].features("records"))
+    write(tmp_path / "mine_cls.hdf5", sets["r1m"].pooled)
+    here = data_root / "roxford5k"
+    gallery = f"gallery=[{here / 'dinov2_gallery_local.hdf5'},{tmp_path / 'mine_local.hdf5'}]"
+    truth = f"ground_truth={here / 'gnd_roxford5k.pkl'}"
+    words = [f"query={here / 'dinov2_query_local.hdf5'}", gallery, truth, "pooled=cls"]
+    assert main(["evaluate", *words, f"output={tmp_path / 'out'}"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said.count("no list of mine is known: its images are numbered") == 1
+    assert said.count("3 of 3 queries cropped to their box") == 1
 
 
 def test_a_folder_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
