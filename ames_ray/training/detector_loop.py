@@ -85,6 +85,9 @@ class MapSource(Protocol):
     def prepare(self, rows: IntArray) -> Sequence[Any | None]:
         """What can be done ahead, in another thread; none for a picture that cannot be used."""
 
+    def trouble(self) -> str | None:
+        """A picture that could not be used, and why; none as long as all could."""
+
     def maps(self, pictures: Sequence[Any]) -> Sequence[Sequence[Tensor]]:
         """For each prepared picture its feature maps (C, h, w) float32, one a scale."""
 
@@ -117,7 +120,8 @@ def fit_detector(
 
     Raises:
         ConfigError: The folder holds a run with other settings.
-        RunError: The loss is not finite; says which pictures the batch held.
+        RunError: The loss is not finite; says which pictures the batch held. Or no step up to the first
+            checkpoint had two pictures of one landmark to learn from.
     """
     detector = new_detector(source.dim, options.seed).to(device).train()
     optimizer = torch.optim.AdamW(detector.parameters(), lr=options.lr, weight_decay=options.weight_decay)
@@ -125,6 +129,7 @@ def fit_detector(
     checkpoints = Checkpoints(output.child(CHECKPOINTS))
     first = _resume(checkpoints, detector, optimizer, decides, output.uri)
     log = TrainLog(output, first)
+    learned = first > 0
     try:
         coming = ahead(
             range(first, options.steps),
@@ -133,10 +138,13 @@ def fit_detector(
             threads=threads,
         )
         for result in _steps(coming, source, batches, options, detector, optimizer):
+            learned = learned or math.isfinite(result.loss)
             log.step(result.step, asdict(result))
             if report is not None:
                 report(result)
             if result.step % options.checkpoint_every == 0 or result.step == options.steps:
+                if not learned:
+                    raise _nothing_learned(result.step, source.trouble())
                 # In this order: a log may be ahead of its checkpoint, not behind it.
                 log.publish()
                 state = {"detector": detector.state_dict(), "optimizer": optimizer.state_dict()}
@@ -196,6 +204,14 @@ def _update(
         torch.autograd.backward(loss)
         optimizer.step()
     return value, nearest_is_same(vectors.detach(), labels)
+
+
+def _nothing_learned(steps: int, trouble: str | None) -> RunError:
+    found = f"in {steps:,} steps no two pictures of one landmark could be read"
+    return RunError(
+        f"{found}; {trouble}" if trouble else found,
+        "is data_root= right? `ames-ray check` looks at every picture of a list",
+    )
 
 
 def _resume(

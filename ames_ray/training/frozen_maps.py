@@ -15,6 +15,7 @@ from ames_ray.descriptors.extractor import NO_DETECTOR, ExtractorOptions, Prepar
 from ames_ray.descriptors.network import NetworkExtractor
 from ames_ray.descriptors.reading import ReadOptions, prepare
 from ames_ray.errors import ConfigError
+from ames_ray.images.reasons import EXPLANATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -82,6 +83,7 @@ class FrozenMaps:
         self._options = options
         self._reading = ReadOptions(options.truncated, options.max_pixels)
         self._device = torch.device(device)
+        self._trouble: str | None = None
         self.dim = backbone.info.dim
         self.settings = self._extractor.spec.settings
 
@@ -92,6 +94,10 @@ class FrozenMaps:
     def prepare(self, rows: IntArray) -> list[Prepared | None]:
         """Read, decode, crop and resize pictures; none for one that cannot be used."""
         return [self._prepare(self._manifest.record(int(row))) for row in rows]
+
+    def trouble(self) -> str | None:
+        """A picture that could not be used, and why; none as long as all could."""
+        return self._trouble
 
     @torch.no_grad()
     def maps(self, pictures: Sequence[Prepared]) -> list[list[Tensor]]:
@@ -120,4 +126,8 @@ class FrozenMaps:
 
     def _prepare(self, record: ImageRecord) -> Prepared | None:
         ready = prepare(record, self._extractor, self._reading)
-        return ready if isinstance(ready, Prepared) else None
+        if isinstance(ready, Prepared):
+            return ready
+        reason = ready.reason or ""
+        self._trouble = self._trouble or f"{record.uri}: {EXPLANATIONS.get(reason, reason)}"
+        return None

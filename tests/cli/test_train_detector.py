@@ -119,6 +119,18 @@ def test_a_list_with_labels_trains_too_and_a_finished_run_is_left_alone(
     assert (tmp_path / "out" / "detector.pt").read_bytes() != first
 
 
+def test_pictures_that_are_not_there_give_no_detector(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list.txt").write_text("".join(f"{n}.png,{n // 2}\n" for n in range(8)))
+    words = ["train_detector", "dataset=list", f"list_file={tmp_path / 'list.txt'}", "data_root=/wrong"]
+    assert main([*words, BACKBONE, f"output={tmp_path / 'out'}", *FAST]) == 2
+    said = capsys.readouterr().err
+    assert "in 20 steps no two pictures of one landmark could be read; /wrong/" in said
+    assert "png: there is no file of that name" in said
+    assert not (tmp_path / "out" / "detector.pt").exists()
+
+
 @pytest.mark.faults
 def test_a_killed_run_goes_on_to_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     def start(output: str) -> subprocess.Popen[bytes]:

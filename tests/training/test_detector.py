@@ -65,6 +65,9 @@ class Synthetic:
     def prepare(self, rows: IntArray) -> Sequence[Any | None]:
         return [None if int(row) in self._unreadable else int(row) for row in rows]
 
+    def trouble(self) -> str | None:
+        return f"picture{min(self._unreadable)}: it is torn" if self._unreadable else None
+
     def maps(self, pictures: Sequence[Any]) -> list[list[Tensor]]:
         return [[self.map(row)[0]] for row in pictures]
 
@@ -192,6 +195,17 @@ def test_unreadable_pictures_are_counted_and_left_out(tmp_path: Path) -> None:
     assert len(empty) < len(steps)
     assert all(14 <= step.failed <= 18 for step in steps)
     assert not torch.equal(before["conv2.weight"], detector.state_dict()["conv2.weight"])
+
+
+@pytest.mark.parametrize("steps", [5, 60])
+def test_a_run_that_learns_nothing_ends_at_its_first_checkpoint(tmp_path: Path, steps: int) -> None:
+    told: list[DetectorStep] = []
+    # One picture of each landmark is no pair.
+    source = Synthetic(unreadable=frozenset(row for row in range(LANDMARKS * EACH) if row % EACH))
+    with pytest.raises(RunError, match=f"in {min(steps, 7)} steps no two pictures .* picture1: it is torn"):
+        fit(tmp_path, source, replace(OPTIONS, steps=steps), report=told.append)
+    assert len(told) == min(steps, 7)
+    assert not (tmp_path / CHECKPOINTS).exists()
 
 
 def test_a_loss_that_is_not_finite_names_the_pictures(tmp_path: Path) -> None:

@@ -60,10 +60,12 @@ def test_pictures_of_all_shapes_at_once_as_one_by_one(source: FrozenMaps, tmp_pa
         torch.testing.assert_close(scales[0], alone, atol=1e-4, rtol=1e-4)
 
 
-def test_a_picture_that_cannot_be_used_is_none(source: FrozenMaps) -> None:
+def test_a_picture_that_cannot_be_used_is_none(source: FrozenMaps, tmp_path: Path) -> None:
+    assert source.trouble() is None
     good, bad = source.prepare(np.array([0, 20]))
     assert isinstance(good, Prepared)
     assert bad is None
+    assert source.trouble() == f"{tmp_path}/broken.jpg: the file ends too early, as after a broken download"
     assert source.names(np.array([20, 3])) == ["broken", "photo3"]
     assert source.dim == DIM
     assert source.settings["backbone"] == "patches"
