@@ -140,12 +140,24 @@ def forget_pieces(pieces: Storage) -> None:
     """Delete the pieces of finished scores, and what older settings left of theirs."""
     local = pieces.local
     if local is None:
+        for name in _in_bucket(pieces):
+            pieces.delete(name)
         return
     for piece in local.glob("*/*.npy*"):
         piece.unlink(missing_ok=True)
     for folder in (*local.glob("*"), local):
         with suppress(OSError):
             folder.rmdir()
+
+
+def _in_bucket(pieces: Storage) -> Iterator[str]:
+    from pyarrow.fs import FileSelector
+
+    if pieces.filesystem is not None:
+        everything = FileSelector(pieces.root, allow_not_found=True, recursive=True)
+        for info in pieces.filesystem.get_file_info(everything):
+            if info.is_file and info.extension == "npy":
+                yield info.path.removeprefix(f"{pieces.root}/")
 
 
 def _refuse_repeats(rows: IntArray) -> None:
