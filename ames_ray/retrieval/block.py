@@ -66,6 +66,7 @@ def block_neighbors(
     for start in range(0, len(queries), QUERY_ROWS):
         part = slice(start, start + QUERY_ROWS)
         similarities: FloatArray = (_tensor(queries[part]) @ block.columns).numpy()
+        similarities[~np.isfinite(queries[part]).all(axis=1)] = -np.inf
         if itself is not None:
             numbers = itself + np.arange(start, start + len(similarities))
             similarities[numbers[:, None] == block.rows] = -np.inf

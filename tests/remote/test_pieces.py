@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from ames_ray.files import Storage
 from ames_ray.retrieval.gallery import Gallery

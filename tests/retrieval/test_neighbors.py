@@ -85,14 +85,15 @@ def test_many_queries_meet_a_block_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(nearest(queries, blocks(gallery, 9), 7)[0], expected[0])
 
 
-def test_what_is_not_finite_is_nobodys_neighbor() -> None:
+@pytest.mark.parametrize("size", [None, 4])
+def test_what_is_not_finite_is_nobodys_neighbor(size: int | None) -> None:
     gallery = np.array([[1, 0], [np.nan, 0], [3, 0], [np.inf, 1], [2, 0]], np.float32)
-    queries = np.array([[1, 0], [np.nan, 1]], np.float32)
-    rows, similarities = nearest(queries, blocks(gallery, 2), None)
+    queries = np.array([[1, 0], [np.nan, 1], [np.inf, 1], [-np.inf, np.inf]], np.float32)
+    rows, similarities = nearest(queries, blocks(gallery, 2), size)
     assert rows[0].tolist()[:3] == [2, 4, 0]
     assert (rows[0][3:] == -1).all()
-    assert (rows[1] == -1).all()
-    assert np.isnan(similarities[1]).all()
+    assert (rows[1:] == -1).all()
+    assert np.isnan(similarities[1:]).all()
 
 
 def test_other_widths_and_no_size_are_refused() -> None:
