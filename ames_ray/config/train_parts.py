@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ames_ray.config.train import DECIDE_NOTHING
 from ames_ray.errors import ConfigError
 from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.files import Storage
 from ames_ray.model.checkpoints import load_ames
+from ames_ray.model.digest import weights_digest
 from ames_ray.model.itq import load_rotation
 from ames_ray.model.options import AmesOptions
 from ames_ray.retrieval.belongs import check_belongs
@@ -30,7 +34,10 @@ from ames_ray.training.sources import SourceInput, make_source
 from ames_ray.training.validate import Validation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
+
+    from torch import Tensor
 
     from ames_ray.config.train import TrainConfig
     from ames_ray.evaluation.scores import Shortlist
@@ -89,25 +96,42 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
         negatives=config.negatives,
         seed=config.seed,
     )
+    options = _network(config, gallery)
+    rotation = load_rotation(config.itq, options.descriptor_dim, options.payload_dim) if config.itq else None
     teacher = load_ames(config.teacher) if config.teacher else None
+    contents = {
+        "store": gallery.content_digest,
+        "nn_file": _digest(neighbors.rows, neighbors.similarities),
+        "itq": None if rotation is None else _digest(rotation.numpy()),
+        "teacher": None if teacher is None else weights_digest(teacher),
+    }
     return TrainParts(
-        model=_model(config, gallery, high, teacher),
+        model=_model(config, gallery, high, options, rotation, teacher),
         source=make_source(config.source, given),
         loader=TripletLoader(gallery, high),
         options=_options(config, high),
         output=Storage.at(config.output),
         names=lambda rows: [records[row][0] for row in rows.tolist()],
-        settings=_settings(config, gallery),
+        settings=_settings(config, contents, gallery),
         config=config.model_dump(),
         teacher=teacher,
         validation=_validation(config, rankings),
     )
 
 
-def _settings(config: TrainConfig, gallery: Gallery) -> dict[str, Any]:
-    """All that decides the weights: the content of the store, wherever it lies, without what was removed."""
+def _settings(config: TrainConfig, contents: Mapping[str, str | None], gallery: Gallery) -> dict[str, Any]:
+    """All that decides the weights: the content of files, wherever they lie, without what was removed."""
     decided = config.model_dump(exclude=DECIDE_NOTHING)
-    return {**decided, "store": gallery.content_digest, "removed photos": gallery.removed.tolist()}
+    return {**decided, **contents, "removed photos": gallery.removed.tolist()}
+
+
+def _digest(*arrays: AnyArray) -> str:
+    """SHA-256 of arrays and their shapes, as lower-case hex."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
 
 
 def _options(config: TrainConfig, high: int) -> TrainOptions:
@@ -126,9 +150,9 @@ def _options(config: TrainConfig, high: int) -> TrainOptions:
     )
 
 
-def _model(config: TrainConfig, gallery: Gallery, high: int, teacher: Ames | None) -> Ames:
+def _network(config: TrainConfig, gallery: Gallery) -> AmesOptions:
     meta = gallery.stores[0].meta
-    options = AmesOptions(
+    return AmesOptions(
         meta.dim,
         binary=config.binary,
         dim=config.dim,
@@ -138,7 +162,16 @@ def _model(config: TrainConfig, gallery: Gallery, high: int, teacher: Ames | Non
         bits=config.bits,
         backbone=meta.settings.get("backbone"),
     )
-    rotation = load_rotation(config.itq, meta.dim, options.payload_dim) if config.itq else None
+
+
+def _model(
+    config: TrainConfig,
+    gallery: Gallery,
+    high: int,
+    options: AmesOptions,
+    rotation: Tensor | None,
+    teacher: Ames | None,
+) -> Ames:
     wants_sample = (config.initialisation, config.binary) in (("identity", False), ("teacher", True))
     sample = _sample(gallery, high, config.seed) if wants_sample else None
     start = config.initialisation

@@ -15,8 +15,10 @@ import torch
 
 from ames_ray.config.train_parts import make_parts, prepare
 from ames_ray.errors import AmesError, ConfigError, RunError
+from ames_ray.evaluation.score_files import load_shortlist, save_scores
+from ames_ray.evaluation.scores import Shortlist
 from ames_ray.files import Storage
-from ames_ray.model.checkpoints import load_ames
+from ames_ray.model.checkpoints import load_ames, save_ames
 from ames_ray.model.itq import save_rotation
 from ames_ray.training.loop import TrainLoop, TrainParts, TrainReport
 from tests.training.landmarks import DIM, make_training_folder
@@ -117,6 +119,38 @@ def test_other_settings_do_not_go_on_with_a_run(here: Path, undisturbed: Path, t
     run_here(job(here, tmp_path / "run", "lr=0.1", "overwrite=true"))
     assert curve(tmp_path / "run") != before
     del undisturbed
+
+
+def test_a_run_goes_on_with_equal_files_and_not_with_others(
+    here: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    names = {"nn_file": "nn.parquet", "itq": "itq.npz", "teacher": "teacher.pt"}
+
+    def words(folder: str) -> list[str]:
+        return ["binary=true", *(f"{setting}={tmp_path / folder / n}" for setting, n in names.items())]
+
+    (tmp_path / "first").mkdir()
+    shutil.copy(here / "nn.parquet", tmp_path / "first")
+    save_rotation(torch.linalg.qr(torch.randn(DIM, DIM))[0][:, :16], tmp_path / "first" / "itq.npz")
+    shutil.copy(undisturbed / "last.pt", tmp_path / "first" / "teacher.pt")
+    shutil.copytree(tmp_path / "first", tmp_path / "moved")
+    with pytest.raises(Killed):
+        run_here(job(here, tmp_path / "run", *words("first")), Watching(4))
+    with pytest.raises(Killed):
+        run_here(job(here, tmp_path / "run", *words("moved")), Watching(6))
+    near = load_shortlist(str(here / "nn.parquet"))
+    save_scores(Shortlist(near.rows[:, :-1], near.similarities[:, :-1]), str(tmp_path / "moved/nn.parquet"))
+    save_rotation(torch.linalg.qr(torch.randn(DIM, DIM))[0][:, :16], tmp_path / "moved" / "itq.npz")
+    other = load_ames(undisturbed / "last.pt")
+    with torch.no_grad():
+        other.classifier.bias.add_(1)
+    save_ames(other, tmp_path / "moved" / "teacher.pt")
+    for setting, name in names.items():
+        changed = f"{setting}={tmp_path / 'moved' / name}"
+        with pytest.raises(
+            ConfigError, match=f"other settings: {setting} was '.{{64}}' and is '.{{64}}'\nhint"
+        ):
+            run_here(job(here, tmp_path / "run", *words("first"), changed))
 
 
 @pytest.mark.parametrize(
