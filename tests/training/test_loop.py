@@ -147,9 +147,7 @@ def test_a_run_goes_on_with_equal_files_and_not_with_others(
     save_ames(other, tmp_path / "moved" / "teacher.pt")
     for setting, name in names.items():
         changed = f"{setting}={tmp_path / 'moved' / name}"
-        with pytest.raises(
-            ConfigError, match=f"other settings: {setting} was '.{{64}}' and is '.{{64}}'\nhint"
-        ):
+        with pytest.raises(ConfigError, match=f"other settings: {setting} was '[^;]*$"):
             run_here(job(here, tmp_path / "run", *words("first"), changed))
 
 
