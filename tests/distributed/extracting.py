@@ -11,6 +11,7 @@ from ames_ray.config.options import dataset_options
 from ames_ray.datasets.registry import build_manifest
 from ames_ray.distributed.board import BoardState
 from ames_ray.distributed.extract import ExtractReport, run
+from tests.extract_here import extract_here
 
 
 class Quiet:
@@ -30,14 +31,23 @@ class Quiet:
 def extract(
     images: Path, output: Path, *words: str, watcher: Any = None, retry: bool = False
 ) -> ExtractReport:
-    base = [
+    config = compose(ExtractConfig, _words(images, output, words))
+    return run(config, build_manifest(dataset_options(config)), watcher or Quiet(), retry=retry)
+
+
+def extract_alone(images: Path, output: Path, *words: str) -> None:
+    """The same store without Ray, one image after the other."""
+    extract_here(_words(images, output, words))
+
+
+def _words(images: Path, output: Path, words: tuple[str, ...]) -> list[str]:
+    base = (
         f"images={images}",
         f"output={output}",
         "backbone=blank",
         "shard_rows=5",
         "workers=1",
         "device=cpu",
-    ]
+    )
     given = {word.partition("=")[0] for word in words}
-    config = compose(ExtractConfig, [*(w for w in base if w.partition("=")[0] not in given), *words])
-    return run(config, build_manifest(dataset_options(config)), watcher or Quiet(), retry=retry)
+    return [*(word for word in base if word.partition("=")[0] not in given), *words]

@@ -17,7 +17,7 @@ from ames_ray.distributed.board import BoardState
 from ames_ray.errors import FailedRowsError, RunError
 from ames_ray.store.reader import Store
 from tests.distributed.backbones import POISON
-from tests.distributed.extracting import Quiet, extract
+from tests.distributed.extracting import Quiet, extract, extract_alone
 from tests.images.bad_folder import make_bad_folder
 from tests.photos import make_photos, shard_hashes
 
@@ -30,19 +30,19 @@ def poison(path: Path) -> None:
     cv2.imwrite(str(path), picture)
 
 
-def test_one_and_three_workers_write_the_same_bytes(tmp_path: Path) -> None:
+def test_three_workers_write_the_bytes_of_one_process(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 23)
-    one = extract(tmp_path / "photos", tmp_path / "one", "backbone=sift", "batch_size=2")
-    three = extract(tmp_path / "photos", tmp_path / "three", "backbone=sift", "batch_size=2", "workers=3")
-    assert shard_hashes(tmp_path / "one") == shard_hashes(tmp_path / "three")
-    assert (one.rows, one.computed, one.failed) == (23, 23, {})
+    extract_alone(tmp_path / "photos", tmp_path / "alone", "backbone=sift")
+    three = extract(tmp_path / "photos", tmp_path / "three", "backbone=sift", "batch_size=3", "workers=3")
+    assert shard_hashes(tmp_path / "alone") == shard_hashes(tmp_path / "three")
+    assert (three.rows, three.computed, three.failed) == (23, 23, {})
     assert len(three.workers) == 3
-    assert Store.open(str(tmp_path / "one")).meta.shards == 5
+    assert Store.open(str(tmp_path / "three")).meta.shards == 5
 
 
 def test_a_finished_store_is_left_alone(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 7)
-    extract(tmp_path / "photos", tmp_path / "store")
+    extract_alone(tmp_path / "photos", tmp_path / "store")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "store" / "shards").iterdir()}
     report = extract(tmp_path / "photos", tmp_path / "store")
     assert report.computed == 0
@@ -51,7 +51,7 @@ def test_a_finished_store_is_left_alone(tmp_path: Path) -> None:
 
 def test_what_a_finished_store_lost_is_written_again(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 7)
-    extract(tmp_path / "photos", tmp_path / "store")
+    extract_alone(tmp_path / "photos", tmp_path / "store")
     (tmp_path / "store" / "card.json").write_bytes(b"{")
     (tmp_path / "store" / "shards.json").unlink()
     assert extract(tmp_path / "photos", tmp_path / "store").computed == 0
@@ -61,7 +61,7 @@ def test_what_a_finished_store_lost_is_written_again(tmp_path: Path) -> None:
 
 def test_only_missing_shards_are_made_again(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 17)
-    extract(tmp_path / "photos", tmp_path / "store")
+    extract_alone(tmp_path / "photos", tmp_path / "store")
     whole = shard_hashes(tmp_path / "store")
     (tmp_path / "store" / "progress" / "00001.json").unlink()
     (tmp_path / "store" / "card.json").unlink()
@@ -75,11 +75,11 @@ def test_only_missing_shards_are_made_again(tmp_path: Path) -> None:
 
 def test_a_longer_list_costs_only_the_new_rows(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 7)
-    extract(tmp_path / "photos", tmp_path / "store")
+    extract_alone(tmp_path / "photos", tmp_path / "store")
     make_photos(tmp_path / "photos", 5, first=7)
     report = extract(tmp_path / "photos", tmp_path / "store")
     assert report.computed == 5
-    extract(tmp_path / "photos", tmp_path / "fresh")
+    extract_alone(tmp_path / "photos", tmp_path / "fresh")
     assert shard_hashes(tmp_path / "store") == shard_hashes(tmp_path / "fresh")
 
 
@@ -112,7 +112,7 @@ def test_repaired_files_are_retried_alone(tmp_path: Path) -> None:
     assert (report.computed, report.failed) == (2, {"empty": 1})
     shutil.copy(tmp_path / "photo8.jpg", photos)
     assert extract(photos, tmp_path / "store", retry=True).failed == {}
-    extract(photos, tmp_path / "fresh")
+    extract_alone(photos, tmp_path / "fresh")
     assert shard_hashes(tmp_path / "store") == shard_hashes(tmp_path / "fresh")
 
 
@@ -126,7 +126,7 @@ def test_a_poison_image_is_found_and_its_neighbours_are_unharmed(tmp_path: Path)
     store = Store.open(str(tmp_path / "store"))
     rows = {f.record.image_id: f for s in range(store.meta.shards) for f in store.features(s)}
     assert rows["photo6.png"].reason == "worker_died"
-    extract(photos, tmp_path / "blank", "topk=4", "batch_size=1", "shard_rows=10")
+    extract_alone(photos, tmp_path / "blank", "topk=4", "batch_size=1", "shard_rows=10")
     plain = Store.open(str(tmp_path / "blank"))
     for shard in range(plain.meta.shards):
         for features in plain.features(shard):
@@ -156,7 +156,7 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
     report = extract(tmp_path / "photos", tmp_path / "store", *words, "workers=2", watcher=watcher)
     assert watcher.killed
     assert report.failed == {}
-    extract(tmp_path / "photos", tmp_path / "undisturbed", *words, "workers=3")
+    extract_alone(tmp_path / "photos", tmp_path / "undisturbed", *words)
     assert shard_hashes(tmp_path / "store") == shard_hashes(tmp_path / "undisturbed")
 
 
@@ -198,9 +198,9 @@ def test_hdf5_shards_hold_the_same_and_are_joined_in_one_file(tmp_path: Path) ->
     import h5py
 
     make_photos(tmp_path / "photos", 12)
-    extract(tmp_path / "photos", tmp_path / "parquet", "backbone=sift", "topk=20")
+    extract_alone(tmp_path / "photos", tmp_path / "parquet", "backbone=sift", "topk=20")
     words = ("backbone=sift", "topk=20", "format=hdf5")
-    extract(tmp_path / "photos", tmp_path / "one", *words)
+    extract_alone(tmp_path / "photos", tmp_path / "one", *words)
     extract(tmp_path / "photos", tmp_path / "two", *words, "workers=2")
     assert shard_hashes(tmp_path / "one") == shard_hashes(tmp_path / "two")
     plain, other = Store.open(str(tmp_path / "parquet")), Store.open(str(tmp_path / "one"))

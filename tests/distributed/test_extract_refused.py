@@ -10,7 +10,7 @@ import pytest
 
 from ames_ray.errors import ConfigError, ResourceError, StoreError, WeightsError
 from ames_ray.store.reader import Store
-from tests.distributed.extracting import extract
+from tests.distributed.extracting import extract, extract_alone
 from tests.photos import make_photos, shard_hashes
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 
 def test_changed_settings_are_refused_with_their_difference(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 3)
-    extract(tmp_path / "photos", tmp_path / "store")
+    extract_alone(tmp_path / "photos", tmp_path / "store")
     with pytest.raises(StoreError, match="topk"):
         extract(tmp_path / "photos", tmp_path / "store", "topk=3")
     report = extract(tmp_path / "photos", tmp_path / "store", "topk=3", "overwrite=true")
@@ -39,7 +39,7 @@ def test_overwrite_deletes_nothing_where_the_new_store_would_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_photos(tmp_path / "photos", 12)
-    extract(tmp_path / "photos", tmp_path / "store", "topk=8")
+    extract_alone(tmp_path / "photos", tmp_path / "store", "topk=8")
     before = shard_hashes(tmp_path / "store")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, 0))
