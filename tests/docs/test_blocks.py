@@ -17,7 +17,7 @@ from tests.photos import make_photos
 _COMMAND = re.compile(r"^(?:\w+=\S* )*(?:ames-ray|make|ray|python|pip|git|docker|kubectl|tensorboard) ", re.M)
 
 _SELDOM = {"docs/quickstart.md", "docs/own-photos.md", "docs/backbone.md"}
-"""Pages whose commands are those of the README or of another test of every run; `make test-slow` runs them."""
+"""Pages whose commands are those of the README or of another test of every run, seen in `make test-slow`."""
 
 
 @pytest.mark.parametrize("page", pages())
