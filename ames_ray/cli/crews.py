@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ames_ray.cli.device import local_device
@@ -119,6 +120,9 @@ class Scoring:
     def __call__(self, pieces: Storage) -> PairScores:
         """Compute what is not in the folder of pieces yet, with a display of the progress."""
         hire, load = self._workers()
+        if needed := self._scorer.reranker.spec.weights:
+            # A file that lacks one is refused when it is loaded.
+            print(f"{self._weights}: matched {needed} of {needed} weights", file=sys.stderr)  # noqa: T201
         with PairDisplay() as display:
             return score_pairs(self._scorer, pieces=pieces, report=display, hire=hire, load=load)
 

@@ -200,4 +200,5 @@ def _spec(model: Ames) -> RerankerSpec:
         payload_dim=options.payload_dim,
         weights_digest=weights_digest(model),
         projection_digest=projection_digest(model),
+        weights=len(model.state_dict()),
     )

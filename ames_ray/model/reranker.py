@@ -35,6 +35,7 @@ class RerankerSpec:
         payload_dim: Numbers or bits of a payload.
         weights_digest: SHA-256 of all weights.
         projection_digest: SHA-256 of the weights that payloads depend on.
+        weights: How many weights it has; 0 where it was not trained.
     """
 
     name: str
@@ -44,6 +45,7 @@ class RerankerSpec:
     payload_dim: int
     weights_digest: str
     projection_digest: str
+    weights: int = 0
 
 
 class Reranker(Protocol):

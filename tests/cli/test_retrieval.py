@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from ames_ray.cli.main import main
 from ames_ray.cli.verbs import VERBS
@@ -140,10 +141,16 @@ def test_the_scores_are_those_of_the_dense_form(here: Path, tmp_path: Path) -> N
             assert logit == pytest.approx(dense_logit(network, left, right), abs=2e-5)
 
 
-def test_a_second_run_computes_nothing_and_writes_the_same(here: Path, tmp_path: Path) -> None:
+def test_a_second_run_computes_nothing_and_writes_the_same(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(sweep_words(here, tmp_path)) == 0
+    with safe_open(here / "model.safetensors", "pt") as file:
+        needed = len(file.keys())
+    assert f"model.safetensors: matched {needed} of {needed} weights\n" in capsys.readouterr().err
     made = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
     assert main(sweep_words(here, tmp_path)) == 0
+    assert "matched" not in capsys.readouterr().err
     kept = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
     assert {name: data for name, (data, _) in kept.items()} == {
         name: data for name, (data, _) in made.items()
