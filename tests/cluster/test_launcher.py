@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from ray._private.thirdparty.pathspec import PathSpec
 from ray.autoscaler._private.util import fillout_defaults, prepare_config, validate_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +94,19 @@ def test_what_is_mounted_is_there(config: dict[str, Any]) -> None:
     assert all((ROOT / source).exists() for source in sources)
 
 
+def test_data_and_results_are_not_copied_to_the_nodes(config: dict[str, Any]) -> None:
+    """Of what the docs read and write in a checkout; rsync reads these patterns as git does."""
+    assert config["rsync_filter"] == [".gitignore"]
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    rules = PathSpec.from_lines("gitwildmatch", [*config["rsync_exclude"], *ignored])
+    folders = ("data", "demo", "page", "photos", "results", "runs", "samples", "store", "stores", "tuning")
+    assert [name for name in folders if not rules.match_file(f"{name}/full/a.bin")] == []
+    package = [path.relative_to(ROOT) for path in (ROOT / "ames_ray").rglob("*") if path.is_file()]
+    needed = {path for path in package if "__pycache__" not in path.parts} | {Path("dinov2_detector.pt")}
+    assert Path("ames_ray/data/sift_ames.safetensors") in needed
+    assert {path for path in needed if rules.match_file(path)} == set()
+
+
 def test_commands_name_files_that_are_there(config: dict[str, Any]) -> None:
     for command in config["setup_commands"] + config["head_setup_commands"]:
         folder, needed = re.findall(r"^cd (\S+) &&.*--constraint (\S+)", command)[0]
@@ -166,6 +180,10 @@ def test_data_and_weights_are_never_uploaded(tmp_path: Path) -> None:
         "stores/a/x",
         "demo/a.html",
         "photos/a.jpg",
+        "page/index.html",
+        "results/a.json",
+        "runs/full/metrics.csv",
+        "tuning/trials.csv",
         "a.tar.gz",
     )
     for name in (*big, "dinov2_detector.pt", "more/b.JPG.jpg", "configs/c.safetensors", "x/gallery.hdf5"):
