@@ -10,7 +10,7 @@ FROM ${BASE}
 
 WORKDIR /home/ray/ames-ray
 COPY --chown=ray:users . .
-RUN pip install --no-cache-dir --constraint constraints.txt --editable .
+RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[serve]'
 
 # Every Ray process refuses whoever does not know the cluster's token.
 ENV RAY_AUTH_MODE=token \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import ray
 import yaml
 
+from ames_ray.cli.serve import _NEEDED as NEEDED_TO_SERVE
 from ames_ray.config.compose import compose
 from ames_ray.config.extract import ExtractConfig
 
@@ -136,6 +138,16 @@ def test_the_dockerfile_is_made_of_steps_that_docker_knows() -> None:
     assert environment["RAY_AUTH_MODE"] == "token"
 
 
+def test_every_verb_runs_on_image_and_nodes() -> None:
+    """Of the packages that are no dependency, `ames-ray serve` needs some."""
+    steps = re.findall(r"^RUN (pip .+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for name in ("cluster.yaml", "configs/cluster/gcp.yaml"):
+        steps += yaml.safe_load((ROOT / name).read_text())["setup_commands"]
+    assert [shlex.split(step)[-2:] for step in steps] == [["--editable", ".[serve]"]] * 3
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    assert set(NEEDED_TO_SERVE.values()) <= {line.partition("==")[0] for line in pins}
+
+
 @pytest.mark.slow
 def test_the_build_step_runs_on_what_the_image_context_holds(tmp_path: Path) -> None:
     """The RUN line of the Dockerfile, in a folder with what .dockerignore lets through, without a network."""
@@ -146,7 +158,7 @@ def test_the_build_step_runs_on_what_the_image_context_holds(tmp_path: Path) -> 
     step = step.replace("--editable", "")  # an editable build fetches one more package
     offline = ["--dry-run", "--no-deps", "--no-index", "--no-build-isolation"]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", *step.split(), *offline],
+        [sys.executable, "-m", "pip", *shlex.split(step), *offline],
         cwd=tmp_path,
         capture_output=True,
         text=True,
