@@ -41,6 +41,28 @@ def test_golden_scores_from_payloads(name: str) -> None:
     assert torch.equal(logits, raw)
 
 
+def test_a_query_from_float16_moves_logits_by_a_thousandth_of_their_spread() -> None:
+    values, model = golden("ames_full_precision"), golden_model("ames_full_precision")
+    with torch.no_grad():
+        query, gallery = (
+            model.image(payload_tokens(model, payload(model, values[name])), ~values[f"{name}_padding"])
+            for name in ("query", "gallery")
+        )
+        moved = model.compare(query, gallery) - values["similarity_eval"]
+    assert 2e-6 < moved.abs().max() < 1e-3 * values["similarity_eval"].std()
+
+
+def test_a_descriptor_of_zeros_has_no_signs_and_its_bits_are_negative() -> None:
+    model = random_model(SMALL_BINARY)
+    zeros = torch.zeros(1, 1, 24)
+    with torch.no_grad():
+        bits = payload(model, zeros)
+        assert not bits.any()
+        assert torch.equal(model.project(zeros), model.remap_local[1:](torch.zeros(1, 1, 16)))
+        assert torch.equal(payload_tokens(model, bits), model.remap_local[1:](-torch.ones(1, 1, 16)))
+        assert not torch.allclose(payload_tokens(model, bits), model.project(zeros), atol=0.1)
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "stored_bytes"),
     [
