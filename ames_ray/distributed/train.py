@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.train
 import ray.train.torch
+import torch
 
 from ames_ray.config.train_parts import make_parts, prepare
 from ames_ray.distributed.runtime import (
@@ -31,7 +32,8 @@ from ames_ray.distributed.runtime import (
 )
 from ames_ray.distributed.stream import last_line
 from ames_ray.distributed.train_board import TrainBoard
-from ames_ray.errors import AmesError, RunError
+from ames_ray.errors import AmesError, ResourceError, RunError
+from ames_ray.extraction.device import choose_device
 from ames_ray.training.group import Group
 from ames_ray.training.loop import TrainLoop
 
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
+_NO_GPU = ("have NCCL built in", "NCCL is only supported with GPUs")
+"""What torch says where workers are to meet on GPUs that it does not see, before any of them can tell."""
 
 
 def run(config: TrainConfig, watcher: Watcher) -> TrainReport:
@@ -56,7 +60,7 @@ def run(config: TrainConfig, watcher: Watcher) -> TrainReport:
         watcher: Shown the progress.
 
     Raises:
-        ResourceError: The workers do not fit.
+        ResourceError: The workers do not fit, or the GPUs that they are to compute on are not there.
         RunError: Workers died more often than `max_failures`, or the loss is not finite.
         AmesError: What the job names is missing or does not fit.
     """
@@ -65,9 +69,11 @@ def run(config: TrainConfig, watcher: Watcher) -> TrainReport:
         pool = size_pool(
             config.min_workers or config.workers,
             config.cpus_per_worker,
-            config.gpus_per_worker,
+            0 if config.device == "cpu" else config.gpus_per_worker,
             wants_gpu=config.device != "cpu",
         )
+        if not pool.gpus:
+            choose_device(config.device, [])
         prepare(config)
         # On the driver's node: the loss of any other node must not end the run.
         board = ray.remote(num_cpus=0, scheduling_strategy=beside_driver())(TrainBoard).remote()
@@ -105,7 +111,10 @@ def _work(given: Mapping[str, Any]) -> None:
         return
     board.enter.remote(ray.get_runtime_context().current_actor)
     try:
-        group = Group.current(ray.train.torch.get_device())
+        # Of all devices of the node, which each worker sees, the one that is reserved for this one.
+        name = choose_device(given["config"].device, ray.get_gpu_ids())
+        device = torch.device("cpu") if name == "cpu" else ray.train.torch.get_device()
+        group = Group.current(device)
         report = TrainLoop(make_parts(given["config"]), group, _Reporter(board, group.rank)).run()
     except AmesError as found:
         # The driver ends the run; raised alone, the workers would be started again, for nothing.
@@ -210,8 +219,13 @@ def _stay_local(config: TrainConfig) -> None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
 
 
-def _died(error: BaseException | None) -> RunError:
+def _died(error: BaseException | None) -> AmesError:
     last = "no worker told how it ended" if error is None else last_line(error)
+    if any(words in str(error) for words in _NO_GPU):
+        return ResourceError(
+            f"a GPU is reserved for each worker, but torch sees no CUDA device there: {last}",
+            "install a CUDA build of torch on every node, or pass device=cpu",
+        )
     if "gloo" in str(error).lower():
         return RunError(
             f"the workers do not reach each other: {last}",
