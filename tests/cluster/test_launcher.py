@@ -17,6 +17,9 @@ import yaml
 from ray._private.thirdparty.pathspec import PathSpec
 from ray.autoscaler._private.util import fillout_defaults, prepare_config, validate_config
 
+from ames_ray.config.compose import compose
+from ames_ray.config.extract import ExtractConfig
+
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["cluster.yaml", "configs/cluster/gcp.yaml"]
 
@@ -147,18 +150,24 @@ def test_resources_are_those_of_the_machine_types() -> None:
             assert node["resources"] == documented[node["node_config"]["InstanceType"]]
 
 
-def test_the_job_of_the_comment_is_a_verb_that_parses() -> None:
-    from ames_ray.config.compose import compose
-    from ames_ray.config.extract import ExtractConfig
-
-    text = re.sub(r"\\\n# +", "", (ROOT / "cluster.yaml").read_text())
-    script, words = re.findall(r"-- +python (\S+) (.+)", text)[0]
+@pytest.mark.parametrize("page", ["cluster.yaml", "README.md", "docs/cluster.md"])
+def test_the_commands_for_a_job_can_be_given_as_they_stand(page: str) -> None:
+    """In their order, with the token, and not with variables that other commands would stumble over."""
+    text = re.sub(r"\\\n#? *", "", (ROOT / page).read_text())
+    order = [text.index(part) for part in ("ray get-auth-token --generate", "ray up cluster.yaml")]
+    submit = r"RAY_AUTH_MODE=token RAY_ADDRESS=http://127\.0\.0\.1:8265 ray job submit --working-dir \. --"
+    found = re.search(rf"^(?:# +)?{submit} +python (\S+) (.+)", text, re.MULTILINE)
+    assert found
+    assert order == sorted(order)
+    assert order[-1] < found.start()
+    assert "export RAY_ADDRESS" not in text
+    script, words = found.groups()
     assert (ROOT / script).is_file()
-    job = compose(ExtractConfig, words.split())
-    assert job.output.startswith("s3://")
+    settings = compose(ExtractConfig, words.split())
+    assert settings.output.startswith("s3://")
     # A published backbone is refused without its detector, and the nodes have what is in the repository.
-    assert job.detector is not None
-    assert job.detector.startswith("/home/ray/ames-ray/")
+    assert settings.detector is not None
+    assert settings.detector.startswith("/home/ray/ames-ray/")
 
 
 def upload_of(folder: Path, archive: Path) -> None:
