@@ -170,6 +170,7 @@ class TrainLoop:
             self._after_epoch(plan.epoch + 1)
         elif total % self._parts.options.checkpoint_every == 0:
             self._save()
+            self._meter.pause()
 
     def _after_epoch(self, epoch: int) -> None:
         loss, accuracy = (value / self._per_epoch for value in self._sums)

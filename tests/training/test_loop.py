@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +233,36 @@ def test_a_loss_that_is_not_finite_names_its_images(here: Path, tmp_path: Path) 
     plan = parts.source.plan(0, 0)
     assert saved["triplets"] == [[f"img0-{row}" for row in triplet] for triplet in plan.triplets.tolist()]
     assert Storage.at(tmp_path / "run" / "checkpoints").names() == []
+
+
+class Clock:
+    """Goes on by a second each time that it is looked at."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def test_a_slow_disk_is_no_part_of_a_step(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+
+    def fsync(descriptor: int) -> None:
+        # TensorBoard's files are written by a thread, which no step waits for.
+        if threading.current_thread() is threading.main_thread():
+            clock.now += 1000
+
+    config = job(here, tmp_path / "run", "checkpoint_every=3")
+    prepare(config)
+    monkeypatch.setattr("ames_ray.training.progress.time", clock)
+    monkeypatch.setattr(os, "fsync", fsync)
+    watching = Watching()
+    TrainLoop(make_parts(config), ALONE, watching).run()
+    assert clock.now > 4000
+    assert [progress.seconds_left for progress in watching.steps] == list(range(9, -1, -1))
 
 
 def test_training_tells_landmarks_apart(here: Path, tmp_path: Path) -> None:
