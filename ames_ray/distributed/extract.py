@@ -31,7 +31,7 @@ from ames_ray.distributed.runtime import (
     say_if_crowded,
     size_pool,
 )
-from ames_ray.distributed.stream import readable, ticking
+from ames_ray.distributed.stream import ticking
 from ames_ray.distributed.worker import ExtractWorker, probe
 from ames_ray.errors import AmesError, FailedRowsError, RunError
 from ames_ray.extraction.attempts import forget_all
@@ -52,8 +52,15 @@ if TYPE_CHECKING:
     from ames_ray.datasets.manifest import Manifest
     from ames_ray.descriptors.extractor import ExtractorSpec
     from ames_ray.store.meta import StoreMeta
+    from ames_ray.types import ImageRecord
 
 _PROBE_ROWS = 16
+_DEATHS = (
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.NodeDiedError,
+)
+"""What Ray raises where a task's process died, or its node."""
 
 
 class Watcher(Protocol):
@@ -224,9 +231,24 @@ def _stalled(config: ExtractConfig, state: BoardState) -> RunError:
 
 
 def _probe(config: ExtractConfig, manifest: Manifest, pool: WorkerPool) -> ExtractorSpec:
-    """Send one image through one worker before the fan-out, so that a wrong path costs seconds."""
-    remote = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_retries=0)(probe)
+    """Send one image through one worker before the fan-out, so that a wrong path costs seconds.
+
+    An image that kills its process is for the shards to find: later ones are tried, if the model lives alone.
+    """
     records = manifest.records(0, min(_PROBE_ROWS, len(manifest)))
+    try:
+        return _ask(config, records, pool)
+    except _DEATHS:
+        alone = _ask(config, [], pool)
+    for first in range(1, len(records)):
+        with suppress(*_DEATHS):
+            return _ask(config, records[first:], pool)
+    return alone
+
+
+def _ask(config: ExtractConfig, records: Sequence[ImageRecord], pool: WorkerPool) -> ExtractorSpec:
+    """What the first readable image yields, in a process of its own, or the model where there is none."""
+    remote = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_retries=0)(probe)
     asked = remote.remote(config, records)
     limit = config.stall_timeout + START_SECONDS
     deadline = time.monotonic() + limit
@@ -237,10 +259,8 @@ def _probe(config: ExtractConfig, manifest: Manifest, pool: WorkerPool) -> Extra
     except ray.exceptions.GetTimeoutError:
         raise RunError(
             f"the first image was not finished within {limit:g} s: it hangs, or other jobs leave it no room",
-            f"look at the first {len(records)} rows, at weights= and at other jobs, or raise stall_timeout=",
+            f"look at the first {_PROBE_ROWS} rows, at weights= and at other jobs, or raise stall_timeout=",
         ) from None
-    except ray.exceptions.RayError as error:
-        raise readable(error) from None
     if isinstance(found, AmesError):
         raise found
     return found

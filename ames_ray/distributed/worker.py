@@ -61,7 +61,7 @@ class ExtractWorker:
 
 
 def probe(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpec | AmesError:
-    """Take the first readable image through everything, as a worker will; returns what it yields.
+    """Take the first readable image, if any, through everything, as a worker will; returns what it yields.
 
     An AmesError is returned, not raised: Ray would wrap it into a page of its own.
     """

@@ -20,6 +20,13 @@ def poisonable(weights: str | None = None) -> PictureBackbone:
     return _blank_after(lambda pixels: os._exit(9) if _poisonous(pixels) else None, weights)
 
 
+def deadly(weights: str | None = None) -> PictureBackbone:
+    """The blank backbone, but it kills every process except the one whose id is given as its weights."""
+    if os.getpid() != int(weights or 0):
+        os._exit(9)
+    return blank()
+
+
 def slow(weights: str | None = None) -> PictureBackbone:
     """The blank backbone at five pictures a second, so that there is time to kill it."""
     return _blank_after(lambda _: time.sleep(0.2), weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import time
 from pathlib import Path
@@ -118,23 +119,33 @@ def test_repaired_files_are_retried_alone(tmp_path: Path) -> None:
 
 def test_a_poison_image_is_found_and_its_neighbours_are_unharmed(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    make_photos(photos, 14)
-    poison(photos / "photo6.png")
+    make_photos(photos, 13, first=1)
+    # First in the list, it also kills the process that tries the backbone before all workers.
+    poison(photos / "photo0.png")
     words = ("backbone=tests.distributed.backbones:poisonable", "topk=4", "batch_size=1", "shard_rows=10")
     report = extract(photos, tmp_path / "store", *words)
     assert report.failed == {"worker_died": 1}
     store = Store.open(str(tmp_path / "store"))
     rows = {f.record.image_id: f for s in range(store.meta.shards) for f in store.features(s)}
-    assert rows["photo6.png"].reason == "worker_died"
+    assert next(iter(rows)) == "photo0.png"
+    assert rows["photo0.png"].reason == "worker_died"
     extract_alone(photos, tmp_path / "blank", "topk=4", "batch_size=1", "shard_rows=10")
     plain = Store.open(str(tmp_path / "blank"))
     for shard in range(plain.meta.shards):
         for features in plain.features(shard):
-            if features.record.image_id != "photo6.png":
+            if features.record.image_id != "photo0.png":
                 ours = rows[features.record.image_id].local
                 assert ours is not None
                 assert features.local is not None
                 assert np.array_equal(ours.descriptors, features.local.descriptors)
+
+
+def test_a_model_that_kills_its_process_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 3)
+    words = ("backbone=tests.distributed.backbones:deadly", f"weights={os.getpid()}")
+    with pytest.raises(RunError, match="a worker could not go on"):
+        extract(tmp_path / "photos", tmp_path / "store", *words)
+    assert not (tmp_path / "store" / "meta.json").exists()
 
 
 class KillOneWorker(Quiet):
