@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from ames_ray.cli.display import Display, describe, duration
+from ames_ray.cli.train import TrainDisplay
 from ames_ray.cli.train_detector import DetectorDisplay
 from ames_ray.distributed.board import BoardState
 from ames_ray.extraction.progress import Progress
 from ames_ray.training.detector_loop import DetectorStep
+from ames_ray.training.progress import TrainProgress
 
 
 @pytest.mark.parametrize(
@@ -49,3 +52,27 @@ def test_a_log_gets_plain_lines() -> None:
         for _ in range(2):
             display.update(BoardState(Progress(), {"host-1": "host-1: cpu"}, {}, 0.0))
     assert out.getvalue() == "100 images, 40 of them are done already\nworker host-1: cpu\n"
+
+
+def test_a_line_of_training_tells_all_that_one_waits_for() -> None:
+    out = io.StringIO()
+    progress = TrainProgress(
+        epoch=2,
+        epochs=15,
+        done=1234,
+        steps=20000,
+        loss=0.51234,
+        accuracy=0.8771,
+        learning_rate=2e-4,
+        triplets_per_s=41.7,
+        waiting=0.034,
+        seconds_left=18720,
+    )
+    with TrainDisplay(Console(file=out, width=200, force_terminal=True, color_system=None)) as display:
+        display.step(progress)
+        display.epoch({"epoch": 2, "loss": 0.5, "accuracy": 0.9, "hard_mAP": 0.3456})
+    shown = out.getvalue()
+    for words in ("loss 0.5123", "pairs right 87.7 %", "lr 2.0e-04", "42 triplets/s", "waiting 3 %"):
+        assert words in shown
+    assert re.search(r"epoch 2/15 .* 1234/20000 .* ETA 5 h 12 min", shown)
+    assert "epoch 2  loss 0.5000  pairs right 90.0 %  hard_mAP 34.56" in shown

@@ -1,4 +1,4 @@
-"""Training from a store in a bucket."""
+"""Training from a store in a bucket, and into one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ames_ray.config.train_parts import prepare
 from tests.extract_here import extract_here
 from tests.photos import make_photos
 from tests.remote.server import BUCKET, S3Server, contents
+from tests.training.landmarks import make_training_folder
+from tests.training.runs import Killed, Watching, curve, job, one_thread, run_here, validated
 
 
 def test_a_remote_store_is_not_packed_and_that_is_said(
@@ -27,3 +29,27 @@ def test_a_remote_store_is_not_packed_and_that_is_said(
         f"{store} is remote: every step reads scattered rows over the network"
     ]
     assert contents(s3, "training/") == kept
+
+
+def test_a_killed_run_in_a_bucket_gives_the_files_of_an_undisturbed_one_on_disk(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    here = make_training_folder(tmp_path)
+    run = f"s3://{BUCKET}/runs/full"
+
+    def config(output: str | Path) -> TrainConfig:
+        return job(here, Path("o"), *validated(here), f"output={output}")
+
+    with one_thread():
+        run_here(config(tmp_path / "run"))
+        with pytest.raises(Killed):
+            run_here(config(run), Watching(7))
+        assert run_here(config(run)).computed == 4
+    found = {key.removeprefix("runs/full/"): data for key, data in contents(s3, "runs/full/").items()}
+    for name in ("last.safetensors", "best.safetensors", "epochs.csv"):
+        assert found[name] == (tmp_path / "run" / name).read_bytes(), name
+    (tmp_path / "fetched").mkdir()
+    (tmp_path / "fetched" / "log.csv").write_bytes(found["log.csv"])
+    assert curve(tmp_path / "fetched") == curve(tmp_path / "run")
+    assert sum(name.startswith("checkpoints/step-") for name in found) == 2
+    assert "card.json" in found
