@@ -175,6 +175,18 @@ def test_a_local_ray_is_closed_by_a_token_that_is_told_nobody(tmp_path: Path) ->
     assert all(len(token) == 64 for token in tokens)
 
 
+def test_a_token_of_the_users_own_is_taken(tmp_path: Path) -> None:
+    """Of ~/.ray/auth_token, which Ray reads itself where no other token is named."""
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
+    code = (
+        "import ames_ray.distributed, os\nprint(os.environ['RAY_AUTH_MODE'], 'RAY_AUTH_TOKEN' in os.environ)"
+    )
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True)
+    assert done.stdout == "token False\n"
+
+
 @pytest.mark.slow
 def test_a_run_writes_its_token_nowhere(tmp_path: Path) -> None:
     """Neither into the store and its card, nor to the screen, nor into Ray's logs."""
