@@ -7,10 +7,13 @@ last shards, when some have nothing left to do, count.
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +22,9 @@ from ames_ray.backbones.registry import uses_network
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.distributed.extract import run
 from ames_ray.distributed.runtime import connected, size_pool
+from ames_ray.errors import StoreError
 from ames_ray.extraction.shard import WINDOW_BATCHES
 from ames_ray.files import TEMPORARY, Storage
-from ames_ray.store.clear import clear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +43,8 @@ _WINDOWS = 8
 """Windows of rows that each worker finishes in that time; it reports whole ones, so one may be missing."""
 _ROWS = 16_384
 """Images of the sample, where shards are shorter; only the quickest backbones come to its end."""
+_TOKEN_BYTES = 4
+"""Of the random end of a sample's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ class Measured:
 def measure(config: ExtractConfig, manifest: Manifest, shards: int, shown: Watcher) -> Measured:
     """Extract some shards, spread over the list, into a folder beside the output, which is deleted again.
 
-    As many workers are started as this machine or the cluster has room for, and at most `config.workers`.
+    So are those that killed runs left. As many workers are started as this machine or the cluster has room
+    for, and at most `config.workers`.
 
     Args:
         config: The job.
@@ -79,7 +85,8 @@ def measure(config: ExtractConfig, manifest: Manifest, shards: int, shown: Watch
         RunError: The run stalled or a worker could not go on.
     """
     folder, name = Storage.of_file(config.output)
-    storage = folder.child(f"{name}{TEMPORARY}{secrets.token_hex(4)}")
+    _remove_abandoned(folder, name)
+    storage = folder.child(f"{name}{TEMPORARY}{secrets.token_hex(_TOKEN_BYTES)}")
     try:
         with connected(config.address, math.ceil(config.cpus_per_worker)):
             pool = size_pool(
@@ -165,8 +172,30 @@ class _Stopwatch:
             self.images, self.seconds = report.computed, max(report.seconds, 0.5)
 
 
+def _remove_abandoned(folder: Storage, name: str) -> None:
+    """Delete the samples of runs that were killed; one that still goes on owns its own."""
+    sample = re.compile(re.escape(f"{name}{TEMPORARY}") + f"[0-9a-f]{{{2 * _TOKEN_BYTES}}}")
+    for found in filter(sample.fullmatch, _folders(folder)):
+        storage = folder.child(found)
+        with suppress(StoreError), storage.own("ames-ray plan"):
+            _remove(storage)
+
+
+def _folders(storage: Storage) -> list[str]:
+    """Names of the folders in a folder; none where they cannot be listed."""
+    with suppress(OSError):
+        if storage.filesystem is None:
+            return [path.name for path in Path(storage.root).iterdir() if path.is_dir()]
+        from pyarrow.fs import FileSelector
+
+        infos = storage.filesystem.get_file_info(FileSelector(storage.root, allow_not_found=True))
+        return [info.base_name for info in infos if not info.is_file]
+    return []
+
+
 def _remove(storage: Storage) -> None:
-    if storage.local is not None:
-        shutil.rmtree(storage.local, ignore_errors=True)
-    else:
-        clear(storage)
+    if storage.filesystem is None:
+        shutil.rmtree(storage.root, ignore_errors=True)
+        return
+    with suppress(OSError):
+        storage.filesystem.delete_dir(storage.root)

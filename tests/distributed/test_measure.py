@@ -14,8 +14,10 @@ from ames_ray.config.options import dataset_options
 from ames_ray.datasets.registry import build_manifest
 from ames_ray.distributed import measure as module
 from ames_ray.distributed.measure import measure
+from ames_ray.files import Storage
 from tests.distributed.extracting import Quiet
 from tests.photos import make_photos
+from tests.remote.server import BUCKET, contents, running_s3
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -63,3 +65,25 @@ def test_what_cannot_be_extracted_cannot_be_measured(
     assert main(["plan", *words, "backbone=blank", "cpus_per_worker=4000"]) == 2
     assert "4000 CPUs" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_only_samples_of_killed_runs_are_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photos(tmp_path / "photos", 2)
+    killed, others = "store.tmp-0123abcd", ["other.tmp-0123abcd", "store.tmp-89abcdef", "store.tmp-mine"]
+    with running_s3() as server:
+        for variable, value in server.environment.items():
+            monkeypatch.setenv(variable, value)
+        for place in (str(tmp_path), f"s3://{BUCKET}/some"):
+            folder = Storage.at(place)
+            for name in (killed, *others):
+                folder.child(name).publish("shards/00000.parquet", b"made before the kill")
+            folder.child(killed).publish("meta.json", b"{}")
+            words = [f"images={tmp_path / 'photos'}", f"output={folder.address('store')}", "rate=measure"]
+            with folder.child("store.tmp-89abcdef").own("another plan"):
+                assert main(["plan", *words, "backbone=blank", "cpus_per_worker=4000"]) == 2
+            assert "4000 CPUs" in capsys.readouterr().err
+        kept = sorted({key.split("/")[1] for key in contents(server)})
+    assert kept == others
+    assert sorted(path.name for path in tmp_path.iterdir()) == [others[0], "photos", *others[1:]]
