@@ -20,7 +20,7 @@ from ames_ray.distributed.stream import readable
 from ames_ray.errors import ResourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -199,17 +199,18 @@ def size_pool(
         raise ResourceError(
             f"{asked} workers need {asked} × {cpus_per_worker:g} = {asked * cpus_per_worker:g} CPUs and "
             f"{asked} × {gpus_per_worker:g} = {asked * gpus_per_worker:g} GPUs; "
-            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs",
+            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs, room for {fits}, each on one node",
             f"pass workers={fits}" if fits else "lower cpus_per_worker= or gpus_per_worker=, or add nodes",
         )
-    room = _fitting(ray.available_resources(), cpus_per_worker, gpus_per_worker)
+    # What is free on each node, Ray does not tell.
+    room = min(fits, fitting([ray.available_resources()], cpus_per_worker, gpus_per_worker))
     return WorkerPool(workers, cpus_per_worker, gpus_per_worker, room)
 
 
 def say_if_crowded(pool: WorkerPool) -> None:
     """Say what workers wait for that are not there yet, where other jobs hold their place."""
     free = ray.available_resources()
-    if pool.room >= pool.workers or _fitting(free, pool.cpus, pool.gpus):
+    if pool.room >= pool.workers or fitting([free], pool.cpus, pool.gpus):
         return
     each = f"{pool.cpus:g} CPUs" + (f" and {pool.gpus:g} GPUs" if pool.gpus else "")
     logger.warning(
@@ -224,6 +225,28 @@ def has_room(pool: WorkerPool) -> bool:
     return min(pool.room, _room(pool.cpus, pool.gpus)) >= pool.workers
 
 
+def fitting(nodes: Iterable[Mapping[str, float]], cpus_per_worker: float, gpus_per_worker: float) -> int:
+    """How many workers fit: none spans two nodes, and none that needs a part of a GPU spans two GPUs.
+
+    Args:
+        nodes: What each node has, by Ray's names of it.
+        cpus_per_worker: CPUs for each.
+        gpus_per_worker: GPUs for each, below 1 or whole.
+    """
+    return sum(_on_node(node, cpus_per_worker, gpus_per_worker) for node in nodes)
+
+
+def _on_node(node: Mapping[str, float], cpus_per_worker: float, gpus_per_worker: float) -> int:
+    by_cpus = math.floor(node.get("CPU", 0.0) / cpus_per_worker)
+    if not gpus_per_worker:
+        return by_cpus
+    parts, whole = math.modf(node.get("GPU", 0.0))
+    if gpus_per_worker >= 1:
+        return min(by_cpus, math.floor(whole / gpus_per_worker))
+    by_gpus = math.floor(1 / gpus_per_worker) * int(whole) + math.floor(parts / gpus_per_worker)
+    return min(by_cpus, by_gpus)
+
+
 def _have() -> tuple[float, float]:
     """CPUs and GPUs of the nodes that are up."""
     have = ray.cluster_resources()
@@ -232,14 +255,8 @@ def _have() -> tuple[float, float]:
 
 def _room(cpus_per_worker: float, gpus_per_worker: float) -> int:
     """Workers that the nodes that are up have room for."""
-    return _fitting(ray.cluster_resources(), cpus_per_worker, gpus_per_worker)
-
-
-def _fitting(resources: Mapping[str, float], cpus_per_worker: float, gpus_per_worker: float) -> int:
-    room = [math.floor(resources.get("CPU", 0.0) / cpus_per_worker)]
-    if gpus_per_worker:
-        room.append(math.floor(resources.get("GPU", 0.0) / gpus_per_worker))
-    return min(room)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return fitting(nodes, cpus_per_worker, gpus_per_worker)
 
 
 def _await_nodes(workers: int, cpus_per_worker: float, gpus_per_worker: float, wait: float) -> None:

@@ -54,6 +54,20 @@ def test_scores_of_many_nodes_are_those_of_one_process(cluster: RealCluster, tmp
     assert workers_by_node(before, nodes_of(cluster, "CrewWorker")) == [2, 2]
 
 
+def test_no_worker_is_planned_on_what_is_left_of_several_nodes(cluster: RealCluster, tmp_path: Path) -> None:
+    make_store(tmp_path / "q", 4)
+    make_store(tmp_path / "g", 40)
+    stores = [f"query={tmp_path / 'q'}", f"gallery={tmp_path / 'g'}", f"output={tmp_path / 'nn.parquet'}"]
+    before = nodes_of(cluster, "CrewWorker")
+    refused = cluster.ames_ray("neighbors", *stores, "cpus_per_worker=1.3", "workers=3")
+    assert refused.returncode == 2, refused.stdout
+    assert "3 workers need 3 × 1.3 = 3.9 CPUs" in refused.stderr
+    assert "the cluster has 4 CPUs and 0 GPUs, room for 2, each on one node" in refused.stderr
+    done = cluster.ames_ray("neighbors", *stores, "cpus_per_worker=1.3", "workers=null")
+    assert done.returncode == 0, done.stderr
+    assert workers_by_node(before, nodes_of(cluster, "CrewWorker")) == [1, 1]
+
+
 def test_a_network_trained_on_many_nodes_is_that_of_one_process(cluster: RealCluster, tmp_path: Path) -> None:
     here = make_training_folder(tmp_path / "material")
     run_here(job(here, tmp_path / "alone", *validated(here)))

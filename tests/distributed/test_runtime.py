@@ -1,4 +1,4 @@
-"""Ray as it starts."""
+"""Ray as it starts, and what fits into it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray
 
+from ames_ray.distributed.runtime import fitting, size_pool
 from tests.end_to_end.test_commands import environment
 from tests.photos import make_photos
 
@@ -24,6 +26,46 @@ threading.Thread(target=strike, daemon=True).start()
 sys.exit(main(sys.argv[1:]))
 """
 """A command that is sent SIGTERM as soon as Ray has put its own handler in place."""
+
+
+HEAD: dict[str, float] = {"CPU": 0.0, "memory": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpus", "gpus", "expected"),
+    [
+        ([HEAD, *[{"CPU": 16.0}] * 4], 6, 0, 8),
+        ([HEAD, *[{"CPU": 2.0}] * 2], 1.3, 0, 2),
+        ([HEAD, *[{"CPU": 16.0}] * 4], 17, 0, 0),
+        ([{"CPU": 8.0, "GPU": 1.0}, {"CPU": 2.0, "GPU": 8.0}, {"CPU": 64.0}], 1, 1, 3),
+        ([{"CPU": 8.0, "GPU": 3.0}, {"CPU": 8.0, "GPU": 1.0}], 1, 2, 1),
+        ([{"CPU": 8.0, "GPU": 2.0}], 1, 0.6, 2),
+        ([{"CPU": 8.0, "GPU": 2.0}], 1, 0.25, 8),
+        ([{"CPU": 8.0, "GPU": 1.5}], 1, 0.5, 3),
+        ([], 1, 0, 0),
+    ],
+)
+def test_a_worker_fits_only_where_one_node_has_all_it_needs(
+    nodes: list[dict[str, float]], cpus: float, gpus: float, expected: int
+) -> None:
+    assert fitting(nodes, cpus, gpus) == expected
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_as_many_workers_share_gpus_as_ray_itself_starts() -> None:
+    pool = size_pool(None, 1, 0.6, wants_gpu=True)
+    worker = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus)(Worker)
+    workers = [worker.remote() for _ in range(pool.workers)]
+    assert ray.get([worker.there.remote() for worker in workers], timeout=120) == [True] * 2
+    for each in workers:
+        ray.kill(each)
+
+
+class Worker:
+    """Takes up its place."""
+
+    def there(self) -> bool:
+        return True
 
 
 def test_a_stop_while_ray_starts_is_said_like_any_other(tmp_path: Path) -> None:
