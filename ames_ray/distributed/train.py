@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
 _NO_GPU = ("have NCCL built in", "NCCL is only supported with GPUs")
 """What torch says where workers are to meet on GPUs that it does not see, before any of them can tell."""
+_MEET = "set GLOO_SOCKET_IFNAME on every node to the network device that joins them, such as eth0"
+"""What helps workers that do not find each other."""
 
 
 def run(config: TrainConfig, watcher: Watcher) -> TrainReport:
@@ -193,17 +195,20 @@ def _end_silence(config: TrainConfig, pool: WorkerPool, board: Any, news: TrainN
     Raises:
         RunError: None began, and that is not for want of room.
     """
-    patience = config.stall_timeout + (0 if news.workers else START_SECONDS)
-    if news.quiet <= patience:
-        return
     if news.workers:
-        logger.warning("no step was finished for %g s; the workers are started again", config.stall_timeout)
-        for actor in ray.get(board.dismiss.remote()):
-            ray.kill(actor)
-    elif has_room(pool):
+        if news.quiet > config.stall_timeout:
+            logger.warning(
+                "no step was finished for %g s; the workers are started again", config.stall_timeout
+            )
+            for actor in ray.get(board.dismiss.remote()):
+                ray.kill(actor)
+        return
+    # They begin once all have met. One alone meets nobody, and whatever else it takes has its time.
+    patience = START_SECONDS + (0 if config.workers > 1 else config.stall_timeout)
+    if news.quiet > patience and has_room(pool):
         raise RunError(
             f"no worker began within {patience:g} s, and there is room for {pool.workers}",
-            "the same command goes on from the last checkpoint; raise stall_timeout= on a slow machine",
+            _MEET if config.workers > 1 else "raise stall_timeout= on a slow machine",
         )
 
 
@@ -229,7 +234,7 @@ def _died(error: BaseException | None) -> AmesError:
     if "gloo" in str(error).lower():
         return RunError(
             f"the workers do not reach each other: {last}",
-            "set GLOO_SOCKET_IFNAME on every node to the network device that joins them, such as eth0",
+            _MEET,
         )
     return RunError(
         f"the workers could not go on: {last}",
