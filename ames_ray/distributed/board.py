@@ -46,10 +46,13 @@ class Board:
     error: AmesError | None = None
     actors: list[ActorHandle] = field(default_factory=list)
 
-    def enter(self, worker: str, description: str, actor: ActorHandle) -> None:
+    def join(self, actor: ActorHandle) -> None:
+        """A worker starts, which is the last that is heard of one that hangs while it reads its weights."""
+        self.actors.append(actor)
+
+    def enter(self, worker: str, description: str) -> None:
         """A worker is ready; the time it took to start is no silence."""
         self.workers[worker] = description
-        self.actors.append(actor)
         self.last = time.monotonic()
 
     def post(self, shard: int, rows: Sequence[int], step: Progress) -> None:
@@ -67,7 +70,7 @@ class Board:
         self.error = self.error or error
 
     def members(self) -> list[ActorHandle]:
-        """The actors that entered; one that was started again may be in twice."""
+        """The actors that joined; one that was started again may be in twice."""
         return self.actors
 
     def state(self) -> BoardState:

@@ -27,6 +27,7 @@ from ames_ray.distributed.runtime import (
     WorkerPool,
     beside_driver,
     connected,
+    has_room,
     local_cpus,
     say_if_crowded,
     size_pool,
@@ -211,6 +212,12 @@ def _watch(
             say_if_crowded(pool)
         if state.workers and state.quiet > config.stall_timeout:
             raise _stalled(config, state)
+        limit = config.stall_timeout + START_SECONDS
+        if not state.workers and state.quiet > limit and has_room(pool):
+            raise RunError(
+                f"no worker began within {limit:g} s, and there is room for {pool.workers}",
+                "look at weights= and the disk that it is on, or raise stall_timeout= on a slow machine",
+            )
     return state, time.monotonic() - (began or time.monotonic())
 
 

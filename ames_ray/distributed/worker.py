@@ -35,6 +35,8 @@ class ExtractWorker:
     """A `ShardExtractor` in a process of its own; Ray Data calls it with one task at a time."""
 
     def __init__(self, config: ExtractConfig, storage: Storage, meta: StoreMeta, board: ActorHandle) -> None:
+        # Known before it may hang, it can be ended.
+        board.join.remote(ray.get_runtime_context().current_actor)
         device, description = _settle(config)
         name = f"{os.uname().nodename}-{os.getpid()}"
         self._board = board
@@ -48,7 +50,7 @@ class ExtractWorker:
             decode_threads=config.decode_threads,
             report=board.post.remote,
         )
-        board.enter.remote(name, f"{name}: {description}", ray.get_runtime_context().current_actor)
+        board.enter.remote(name, f"{name}: {description}")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Compute the shard of the one task in the batch; an error goes to the board, and ends the run."""

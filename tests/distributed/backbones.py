@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from ames_ray.backbones.base import PictureBackbone
 from ames_ray.backbones.blank import blank
@@ -35,6 +36,18 @@ def slow(weights: str | None = None) -> PictureBackbone:
 def stalling(weights: str | None = None) -> PictureBackbone:
     """The blank backbone, but it never comes back from a picture that would kill the other one."""
     return _blank_after(lambda pixels: time.sleep(3600) if _poisonous(pixels) else None, weights)
+
+
+def waiting(store: str | None = None) -> PictureBackbone:
+    """The blank backbone, but once the store given as its weights has been begun, they never come.
+
+    It leaves a file beside the store where it waits.
+    """
+    folder = Path(store or "")
+    if (folder / "job.json").exists():
+        folder.with_name("waiting").touch()
+        time.sleep(3600)
+    return blank()
 
 
 def _poisonous(pixels: Pixels) -> bool:

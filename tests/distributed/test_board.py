@@ -13,7 +13,9 @@ def test_a_worker_that_starts_ends_the_silence() -> None:
     board = Board()
     board.last -= 1000
     assert board.state().quiet >= 1000
-    board.enter("worker", "worker: cpu", actor)
+    board.join(actor)
+    assert board.state().quiet >= 1000
+    board.enter("worker", "worker: cpu")
     assert board.state().quiet < 100
     assert board.members() == [actor]
 
