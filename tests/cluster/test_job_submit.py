@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -170,16 +170,23 @@ def test_a_service_is_a_job_until_it_is_stopped(cluster: RealCluster, checkout: 
     stopped = ray_job(cluster, "stop", job)
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert "was stopped" in ray_job(cluster, "status", job).stdout
-    assert "stopped" in ray_job(cluster, "logs", job).stdout
-    with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(ready[1], timeout=60)
+    # Ray kills the command after 3 seconds; Ray Serve ends what it began all the same.
+    port, deadline = int(ready[1].rstrip("/").rpartition(":")[2]), time.monotonic() + 60
+    while _is_open(port):
+        assert time.monotonic() < deadline, "the service answers after its job was stopped"
+        time.sleep(0.5)
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.slow
 def test_a_stopped_job_says_so_and_the_same_command_goes_on(
     cluster: RealCluster, checkout: Path, tmp_path: Path
 ) -> None:
-    make_photos(tmp_path / "photos", 40)
+    make_photos(tmp_path / "photos", 80)
     words = [f"images={tmp_path / 'photos'}", *SLOW, "workers=1"]
     store = tmp_path / "store"
     begun = submit(cluster, checkout, "extract.py", *words, f"output={store}", wait=False)
@@ -192,12 +199,12 @@ def test_a_stopped_job_says_so_and_the_same_command_goes_on(
     assert "was stopped" in ray_job(cluster, "status", job).stdout
     assert "interrupted: what is finished is kept" in ray_job(cluster, "logs", job).stdout
     finished = len(list((store / "progress").glob("*.json")))
-    assert 1 <= finished < 8
+    assert 1 <= finished < 16
     assert not (store / ".owner.json").exists()
 
     again = submit(cluster, checkout, "extract.py", *words, f"output={store}")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert re.search(r"40 images, \d+ of them are done already", again.stdout + again.stderr)
+    assert re.search(r"80 images, \d+ of them are done already", again.stdout + again.stderr)
     undisturbed = submit(cluster, checkout, "extract.py", *words, "workers=2", f"output={tmp_path / 'other'}")
     assert undisturbed.returncode == 0
     assert shard_hashes(store) == shard_hashes(tmp_path / "other")
