@@ -4,8 +4,7 @@ Scores of payloads equal those of raw gallery descriptors, because nothing more 
 a binary network, in full precision numbers that the network rounds through float16 anyway. What moves them:
 - a descriptor of zeros that is marked as real: to the network its signs are 0, as bits they are -1;
 - in full precision a query from payloads, which the network would not have rounded: logits move by less than
-  a thousandth of their spread in the tests' small networks, by a fiftieth in one of the published size with
-  random weights;
+  a thousandth of their spread in the network of the golden numbers;
 - in full precision bfloat16: raw descriptors are rounded to it before float16, payloads after.
 """
 

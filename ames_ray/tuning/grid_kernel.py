@@ -173,8 +173,7 @@ def grid_of_query(
     size = len(columns)
     scores = np.empty(len(similarities))
     above, places = np.empty(BUCKETS, np.uint32), np.empty(len(similarities), np.uint32)
-    order = np.arange(size)
-    values = np.full(size + 1, -np.inf)
+    order, values = np.arange(size), np.full(size + 1, -np.inf)
     counts = np.empty((len(heads), sums.shape[1] + 1, size + 1), np.int32)
     own_heads = heads[:, columns]
     for step in range(len(lambs)):
