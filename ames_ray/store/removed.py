@@ -36,5 +36,7 @@ def read_removed(storage: Storage) -> list[int]:
 
 
 def write_removed(storage: Storage, rows: Iterable[int]) -> None:
-    """Replace the list of removed rows."""
-    publish(storage, REMOVED, to_json({"rows": sorted(set(rows))}))
+    """Replace the list of removed rows; a store of which nothing was ever removed gets no file."""
+    gone = sorted(set(rows))
+    if gone or storage.exists(REMOVED):
+        publish(storage, REMOVED, to_json({"rows": gone}))

@@ -35,6 +35,15 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
+def test_a_store_of_which_nothing_was_removed_gets_no_list_of_it(tmp_path: Path) -> None:
+    storage = Storage.at(tmp_path)
+    write_removed(storage, [])
+    assert list(tmp_path.iterdir()) == []
+    write_removed(storage, [4])
+    write_removed(storage, [])  # it came back
+    assert read_removed(storage) == []
+
+
 def neighbors(store: Path, *words: str) -> Shortlist:
     output = store.parent / "nn.parquet"
     given = [f"query={store}", f"gallery={store}", f"output={output}", "pooled=cls", *words]
