@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
     from ames_ray.config.cluster import ClusterCheckConfig
     from ames_ray.distributed.cluster import NodeReport
 
+_LARGE = 1_000_000
+"""Bytes from which a folder of an upload is worth a word."""
+
 
 def check(config: ClusterCheckConfig) -> None:
-    """Print one line a node; an error names everything that is wrong."""
+    """Print one line a node; an error names everything that is wrong.
+
+    In a checkout, what a job would upload is said first: no cluster is needed for that.
+    """
     from ames_ray.distributed.cluster import inspect
 
+    if Path(".rayignore").is_file():
+        _show_upload(Path())
     nodes = inspect(config)
     _show(nodes, config.expect)
     problems = [f"{node.address}: {problem}" for node in nodes for problem in node.problems]
@@ -31,6 +40,15 @@ def check(config: ClusterCheckConfig) -> None:
             "\n".join(("the cluster is not ready:", *problems)),
             "look at `ray status` and the set-up output of these nodes; wait=600 waits for late ones",
         )
+
+
+def _show_upload(checkout: Path) -> None:
+    from ames_ray.distributed.upload import upload_sizes
+
+    sizes = upload_sizes(checkout)
+    largest = [f"{name}/ {size(count)}" for name, count in sizes.most_common() if name and count >= _LARGE]
+    folders = f", of that {', '.join(largest[:5])}" if largest else ""
+    print(f"`ray job submit --working-dir .` uploads {size(sizes.total())}{folders}", flush=True)  # noqa: T201
 
 
 def _show(nodes: Sequence[NodeReport], expect: int | None) -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from ray.autoscaler._private.util import fillout_defaults, prepare_config, valid
 
 from ames_ray.config.compose import compose
 from ames_ray.config.extract import ExtractConfig
+from ames_ray.distributed.upload import upload_sizes
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["cluster.yaml", "configs/cluster/gcp.yaml"]
@@ -231,3 +233,31 @@ def test_uploads_hold_what_runs_and_nothing_else(tmp_path: Path, monkeypatch: py
     size = archive.stat().st_size
     print(f"an upload has {size:,} bytes")
     assert size < 4 << 20
+
+
+def test_what_an_upload_would_take_is_what_ray_packs(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT / "jobs", checkout / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".rayignore", checkout)
+    big = ("more/deep/a.bin", "b.bin", "data/c.bin", ".git/d.bin", ".venv/e.bin", "more/__pycache__/f.bin")
+    for name in big:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_bytes(bytes(2_000_000))
+    upload_of(checkout, tmp_path / "upload.zip")
+    packed = [entry for entry in zipfile.ZipFile(tmp_path / "upload.zip").infolist() if not entry.is_dir()]
+    sizes = upload_sizes(checkout)
+    assert set(sizes) == {"", "jobs", "more"}
+    assert sizes["more"] == 2_000_000
+    assert sizes.total() == sum(entry.file_size for entry in packed if "__pycache__" not in entry.filename)
+
+
+def test_a_check_in_a_checkout_says_first_what_an_upload_would_take(tmp_path: Path) -> None:
+    """Also where there is no cluster, and not elsewhere."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.bin").write_bytes(bytes(2_000_000))
+    command = [sys.executable, "-m", "ames_ray.cli.main", "cluster", "check", "address=http://127.0.0.1:1"]
+    outside = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    (tmp_path / ".rayignore").touch()
+    inside = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert inside.stdout == "`ray job submit --working-dir .` uploads 2.0 MB, of that more/ 2.0 MB\n"
+    assert (outside.returncode, outside.stdout, outside.stderr) == (2, "", inside.stderr)
