@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ def check(config: ClusterCheckConfig) -> None:
     from ames_ray.distributed.cluster import inspect
 
     if Path(".rayignore").is_file():
-        _show_upload(Path())
+        # It asks a part of Ray that is not public and may move.
+        with suppress(ImportError):
+            _show_upload(Path())
     nodes = inspect(config)
     _show(nodes, config.expect)
     problems = [f"{node.address}: {problem}" for node in nodes for problem in node.problems]
