@@ -209,6 +209,7 @@ def test_hostile_names_are_only_text(browser: Chrome, tmp_path: Path) -> None:
     assert scripts == 1
 
 
+@pytest.mark.slow
 def test_ten_thousand_results_come_as_they_are_looked_at(browser: Chrome, tmp_path: Path) -> None:
     uris = make_pictures(tmp_path, 300)
     names = [f"{number:05d}.png" for number in range(10_000)]

@@ -95,7 +95,8 @@ def test_the_story_of_the_readme(tmp_path: Path) -> None:
     assert "nothing to do" in again.stdout
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, number: int) -> None:
     make_photos(tmp_path / "photos", 20)
     with subprocess.Popen(
