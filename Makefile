@@ -15,7 +15,7 @@ help: ## List the targets
 demo: $(DEMO) ## Run the main job on real photos
 	$(BIN)/ames-ray demo output=demo/
 
-test: $(DEV) ## Run the tests (a few minutes on two cores)
+test: $(DEV) ## Run the tests (twenty minutes on two cores)
 	$(BIN)/python -m pytest
 
 test-slow: $(DEV) ## Run the long tests: files past 2 GB, full-size networks
