@@ -39,6 +39,7 @@ def work(hire: Hire, folder: Path, times: int = 0) -> dict[int, int]:
         return dict(as_finished(crew, range(8)))
 
 
+@pytest.mark.faults
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     found = work(cluster(None, 2, 1, stall_timeout=5), tmp_path, times=1)
     assert found == {number: number * number for number in range(8)}

@@ -172,6 +172,7 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
     assert shard_hashes(tmp_path / "store") == shard_hashes(tmp_path / "undisturbed")
 
 
+@pytest.mark.faults
 def test_a_stall_names_the_rows_and_resumes(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     make_photos(photos, 9)

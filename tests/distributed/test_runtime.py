@@ -83,6 +83,7 @@ def test_a_stop_while_ray_starts_is_said_like_any_other(tmp_path: Path) -> None:
     assert done.stderr == "interrupted: what is finished is kept, the same command goes on from there\n"
 
 
+@pytest.mark.slow
 def test_a_program_that_has_imported_ray_already_may_use_it(tmp_path: Path) -> None:
     code = "import ray\nfrom ames_ray.distributed.runtime import connected\n"
     code += "with connected(None, 1): print('there')"

@@ -39,6 +39,7 @@ def wait_for(marks: Path, count: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.faults
 def test_a_killed_driver_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 26)
     words = ["extract", "images=photos", "output=store", "workers=2", *SLOW]

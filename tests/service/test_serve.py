@@ -61,6 +61,7 @@ def test_a_service_whose_ray_serve_ends_ends_too(folder: Path) -> None:
     assert err.startswith("error: Ray Serve has ended"), err
 
 
+@pytest.mark.slow
 def test_fifty_clients_at_once_and_a_clean_end(folder: Path) -> None:
     service, port = start(folder, "num_rerank=5")
     try:
