@@ -1,5 +1,4 @@
-# Every target installs what it needs into .venv first, and leaves it to Python to compile the part of it that is
-# used. `make help` lists them.
+# Every target installs what it needs into .venv first. `make help` lists them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -70,9 +69,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(DEMO): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --no-compile -c constraints.txt -e '.[samples,serve]'
+	$(PIP) install -c constraints.txt -e '.[samples,serve]'
 	touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --no-compile -c constraints.txt -e '.[dev,samples]'
+	$(PIP) install -c constraints.txt -e '.[dev,samples]'
 	touch $@

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _HELP = {"-h", "--help"}
 _INTERRUPTED = 130
 _NOBODY_READS = 141
+_AGAIN = "the same command"
 
 _WRONG_PATH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _WRONG_PATH |= {errno.ENAMETOOLONG}
@@ -39,23 +40,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(words)
         sys.stdout.flush()
     except AmesError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        _tell(error, words)
         return error.exit_code
     except BrokenPipeError:  # `ames-ray … | head`
         _drop_output()
         return _NOBODY_READS
     except OSError as error:
         said = _of_the_system(error)
-        print(f"error: {said}", file=sys.stderr)  # noqa: T201
+        _tell(said, words)
         return said.exit_code
     except KeyboardInterrupt:
         goes_on = any(
             words[: len(name.split())] == name.split() for name, verb in VERBS.items() if verb.resumes
         )
-        kept = ": what is finished is kept, the same command goes on from there" if goes_on else ""
-        print(f"interrupted{kept}", file=sys.stderr)  # noqa: T201
+        kept = f": what is finished is kept, {_AGAIN} goes on from there" if goes_on else ""
+        print(_without_overwrite(f"interrupted{kept}", words), file=sys.stderr)  # noqa: T201
         return _INTERRUPTED
     return code
+
+
+def _tell(error: AmesError, words: Sequence[str]) -> None:
+    print(_without_overwrite(f"error: {error}", words), file=sys.stderr)  # noqa: T201
+
+
+def _without_overwrite(text: str, words: Sequence[str]) -> str:
+    """The text, in which the command that goes on is another one than the command that started anew."""
+    given = [word for word in words if word.startswith("overwrite=")]
+    if not given or given[-1].lower() == "overwrite=false":
+        return text
+    return text.replace(_AGAIN, f"{_AGAIN} without overwrite=true")
 
 
 def _of_the_system(error: OSError) -> AmesError:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ames_ray.config.inputs import keep_inputs
 from ames_ray.errors import AmesError
 from ames_ray.files import Storage, to_json
 from ames_ray.report.compare import compare as compare_evaluations
@@ -45,7 +46,7 @@ def report(config: ReportConfig) -> None:
     else:
         written = _evaluation(found[0].uri, config, missing)
     output = config.output or page_address(found)
-    _publish(output, written)
+    _publish(config, output, written)
     for sentence in missing:
         print(f"note: {sentence}")  # noqa: T201
     print(f"written: {output}")  # noqa: T201
@@ -56,7 +57,7 @@ def compare(config: CompareConfig) -> None:
     found = compare_evaluations(Evaluation.read(config.first), Evaluation.read(config.second))
     _show(found, config.queries)
     if config.output is not None:
-        _publish(config.output, to_json(found.as_json()))
+        _publish(config, config.output, to_json(found.as_json()))
         print(f"written: {config.output}")  # noqa: T201
 
 
@@ -101,8 +102,9 @@ def _or_missing(missing: list[str], what: str, get: Callable[[], T]) -> T | None
         return None
 
 
-def _publish(uri: str, data: bytes) -> None:
+def _publish(config: ReportConfig | CompareConfig, uri: str, data: bytes) -> None:
     folder, name = Storage.of_file(uri)
+    keep_inputs(config, folder, [name])
     folder.publish(name, data)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ames_ray.cli.crews import Scoring
 from ames_ray.cli.tables import facts
+from ames_ray.config.inputs import keep_inputs
 from ames_ray.evaluation.candidates import candidates
 from ames_ray.evaluation.score_files import save_scores
 from ames_ray.files import Storage
@@ -28,6 +29,7 @@ def score(config: ScoreConfig) -> None:
     shortlist = check_belongs(read_shortlist(config.nn_file), query.stores[0], gallery)
     pairs = _pairs(config, shortlist, query, gallery)
     folder, name = Storage.of_file(config.output)
+    keep_inputs(config, folder, [name])
     pieces = folder.child(f"{name}.pieces")
     with pieces.own("ames-ray score"):
         sweep_attempts(folder, name)

@@ -83,13 +83,12 @@ def _run(config: TrainConfig, display: TrainDisplay) -> TrainReport:
         return distributed.run(config, display)
     import torch
 
-    from ames_ray.config.train_parts import make_parts, prepare
+    from ames_ray.config.train_parts import prepare
     from ames_ray.training.group import Group
     from ames_ray.training.loop import TrainLoop
 
     device = torch.device(local_device(config.device))
-    prepare(config)
-    return TrainLoop(make_parts(config), Group.current(device), display).run()
+    return TrainLoop(prepare(config), Group.current(device), display).run()
 
 
 def _show(report: TrainReport, seconds: float) -> None:

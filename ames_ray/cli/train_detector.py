@@ -15,14 +15,15 @@ from ames_ray.cli.bar import Bar
 from ames_ray.cli.device import local_device
 from ames_ray.cli.display import duration
 from ames_ray.cli.tables import facts
-from ames_ray.config.options import dataset_options
+from ames_ray.config.inputs import keep_inputs
+from ames_ray.config.options import dataset_options, read_options
 from ames_ray.datasets.registry import build_manifest
 from ames_ray.files import Storage, to_json
 from ames_ray.training.detector import save_detector
-from ames_ray.training.detector_loop import DetectorOptions, fit_detector
+from ames_ray.training.detector_loop import DetectorOptions, deciding, fit_detector
 from ames_ray.training.frozen_maps import FrozenMaps, MapOptions
 from ames_ray.training.landmark_batches import LandmarkBatches
-from ames_ray.training.output import CARD, clear_run
+from ames_ray.training.output import CARD, DETECTOR, DETECTOR_RUN, require_no_store, run_files
 from ames_ray.training.sampler import label_numbers
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ames_ray.datasets.manifest import Manifest
     from ames_ray.training.detector_loop import DetectorStep
 
-DETECTOR = "detector.pt"
 _RECENT = 50
 
 
@@ -96,13 +96,14 @@ def train_detector(config: TrainDetectorConfig) -> None:
     )
     device = local_device(config.device)
     source = FrozenMaps(manifest, _map_options(config), device)
+    options = DetectorOptions(**{name: getattr(config, name) for name in asdict(DetectorOptions())})
     output = Storage.at(config.output)
     with output.own("ames-ray train_detector"), DetectorDisplay(config.steps) as display:
-        if config.overwrite:
-            clear_run(output)
-            output.delete(DETECTOR)
+        require_no_store(output)
+        keep_inputs(config, output, run_files(output, DETECTOR_RUN))
         settings = {
             "extraction": dict(source.settings),
+            "read": asdict(read_options(config)),
             "images": manifest.digest,
             "landmarks": config.landmarks,
             "landmark_images": config.landmark_images,
@@ -110,16 +111,17 @@ def train_detector(config: TrainDetectorConfig) -> None:
         detector = fit_detector(
             source,
             batches,
-            _detector_options(config),
+            options,
             output,
             settings=settings,
+            anew=config.overwrite,
             device=device,
             threads=config.decode_threads,
             report=display,
         )
         save_detector(detector, output, DETECTOR)
         result = {"landmarks": batches.landmarks, "pictures": batches.pictures}
-        card = make_card("train_detector", config.model_dump(), result, settings)
+        card = make_card("train_detector", config.model_dump(), result, deciding(options, settings))
         output.publish(CARD, to_json(card))
     facts("train_detector", _told(config, batches, display))
 
@@ -151,7 +153,3 @@ def _map_options(config: TrainDetectorConfig) -> MapOptions:
         truncated=config.truncated,
         max_pixels=config.max_pixels,
     )
-
-
-def _detector_options(config: TrainDetectorConfig) -> DetectorOptions:
-    return DetectorOptions(**{name: getattr(config, name) for name in asdict(DetectorOptions())})

@@ -12,7 +12,7 @@ from ames_ray.cli.bar import Bar
 from ames_ray.cli.tables import facts
 from ames_ray.cli.tune_page import publish_page
 from ames_ray.cli.tune_result import STUDY, to_csv, trials_line
-from ames_ray.config.train_parts import make_parts, prepare
+from ames_ray.config.train_parts import prepare
 from ames_ray.errors import RunError
 from ames_ray.files import Storage, to_json
 from ames_ray.report.tuning_run import RECIPE_FILE, RESULT, TRIALS
@@ -60,9 +60,8 @@ def tune_training(config: TuneTrainingConfig) -> None:
     with output.own("ames-ray tune"):
         sweep = _fitted(config, gallery)
         first = config.job(sweep.points[0] if sweep.points else {}, config.output)
-        prepare(first)
         # Whatever the job lacks stops it here, not in every trial.
-        parts = make_parts(first)
+        parts = prepare(first)
         if parts.validation is None:
             raise TypeError("the settings ask for validation")
         figure = sweep.figure or parts.validation.figure

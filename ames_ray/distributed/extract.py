@@ -19,6 +19,7 @@ import ray.data
 
 from ames_ray.backbones.registry import uses_network
 from ames_ray.card import make_card
+from ames_ray.config.inputs import keep_inputs
 from ames_ray.config.options import store_meta
 from ames_ray.distributed.board import Board, BoardState
 from ames_ray.distributed.runtime import (
@@ -38,7 +39,7 @@ from ames_ray.errors import AmesError, FailedRowsError, RunError
 from ames_ray.extraction.attempts import forget_all
 from ames_ray.extraction.plan import make_plan, require_room
 from ames_ray.files import Storage, to_json
-from ames_ray.store.clear import clear, stored_bytes
+from ames_ray.store.clear import clear, store_files, stored_bytes
 from ames_ray.store.meta import FAILED, JOB, add_counts
 from ames_ray.store.removed import write_removed
 from ames_ray.store.shards import is_finished
@@ -119,6 +120,8 @@ def run(
         removed: Rows whose photos are gone, in place of those that the store names; none to leave these.
 
     Raises:
+        ConfigError: A setting names a file of the store that `overwrite` would delete.
+        DatasetError: `overwrite` is set and none of the first images can be read.
         StoreError: The output is owned by another run, or was made with other settings.
         ResourceError: The workers or the bytes do not fit.
         WeightsError: A weights file is missing or foreign.
@@ -126,6 +129,8 @@ def run(
         FailedRowsError: `strict` is set and rows failed.
     """
     storage = Storage.at(config.output)
+    if config.overwrite:
+        keep_inputs(config, storage, store_files(storage))
     need = (config.workers or local_cpus()) * config.cpus_per_worker
     with storage.own("ames-ray extract"), connected(config.address, int(need + 0.999)):
         pool = size_pool(
@@ -137,10 +142,7 @@ def run(
         )
         meta = store_meta(config, manifest, _probe(config, manifest, pool))
         if config.overwrite:
-            # What lies there goes once the new store is sure to fit, and not before.
-            plan = make_plan(meta, storage, meta.rows, freed_bytes=stored_bytes(storage))
-            require_room(plan, meta, config.output)
-            clear(storage)
+            _clear(config, storage, meta)
         writer = StoreWriter.open(storage, meta, manifest)
         storage.publish(JOB, to_json(config.model_dump()))
         forget_all(storage)
@@ -160,6 +162,13 @@ def run(
             f"they are listed in {storage.address(FAILED)}; `ames-ray store retry` redoes them alone",
         )
     return report
+
+
+def _clear(config: ExtractConfig, storage: Storage, meta: StoreMeta) -> None:
+    """Delete the store that lies there, once the new one is sure to fit."""
+    plan = make_plan(meta, storage, meta.rows, freed_bytes=stored_bytes(storage))
+    require_room(plan, meta, config.output)
+    clear(storage)
 
 
 def _run_tasks(

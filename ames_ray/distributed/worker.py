@@ -13,7 +13,7 @@ from ames_ray.config.options import make_extractor, read_options
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.descriptors.extractor import Prepared
 from ames_ray.descriptors.reading import prepare
-from ames_ray.errors import AmesError
+from ames_ray.errors import AmesError, DatasetError
 from ames_ray.extraction.device import choose_device
 from ames_ray.extraction.shard import ShardExtractor
 from ames_ray.store.meta import MANIFEST
@@ -65,7 +65,7 @@ class ExtractWorker:
 def probe(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpec | AmesError:
     """Take the first readable image, if any, through everything, as a worker will; returns what it yields.
 
-    An AmesError is returned, not raised: Ray would wrap it into a page of its own.
+    Where there is none, no store is deleted for such images. An AmesError is returned, not raised: Ray would wrap it into a page of its own.
     """
     try:
         device, _ = _settle(config)
@@ -76,7 +76,13 @@ def probe(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpe
         ready = prepare(record, extractor, read_options(config))
         if isinstance(ready, Prepared):
             extractor.extract([ready])
-            break
+            return extractor.spec
+    if records and config.overwrite:
+        return DatasetError(
+            f"none of the first {len(records)} images can be read, such as {records[0].uri}",
+            "is data_root= right? `ames-ray check` tells what is wrong with each; overwrite=true has deleted "
+            "nothing, and without it they become failed rows",
+        )
     return extractor.spec
 
 

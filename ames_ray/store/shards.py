@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ames_ray.types import AnyArray, ImageFeatures, IntArray
 
 PROGRESS = "progress"
+OF_ALL_SHARDS = (CARD, SHARDS, JOINED, PACK)
+"""What a finished store has of all its shards together."""
 _READERS = 16
 
 
@@ -124,7 +126,7 @@ def withdraw(storage: Storage, shard: int) -> None:
 
 def unfinish(storage: Storage) -> None:
     """The store is about to change: it is not finished any more, and what was made of all shards is void."""
-    for name in (CARD, SHARDS, JOINED, PACK):
+    for name in OF_ALL_SHARDS:
         storage.delete(name)
 
 

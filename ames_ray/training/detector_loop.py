@@ -15,7 +15,7 @@ from ames_ray.training.ahead import ahead
 from ames_ray.training.checkpoint import Checkpoints, Position, require_same
 from ames_ray.training.detector import contrastive_loss, nearest_is_same, new_detector, pool
 from ames_ray.training.log import TrainLog
-from ames_ray.training.output import CHECKPOINTS
+from ames_ray.training.output import CHECKPOINTS, DETECTOR_RUN, clear_run, require_same_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ames_ray.files import Storage
     from ames_ray.training.landmark_batches import LandmarkBatches
     from ames_ray.types import IntArray
+
+_TRIED = 100
+"""Steps that are looked at for two pictures of one landmark that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ def fit_detector(
     output: Storage,
     *,
     settings: Mapping[str, Any],
+    anew: bool = False,
     device: str = "cpu",
     threads: int = 1,
     report: Callable[[DetectorStep], None] | None = None,
@@ -111,6 +115,7 @@ def fit_detector(
         options: How.
         output: Folder for checkpoints and log.
         settings: All else that decides the result, as JSON values; a kept run must have equal ones.
+        anew: Delete the run in the folder first, once it is sure that there are pictures to learn from.
         device: Torch name of the device.
         threads: Threads that prepare pictures, a batch each.
         report: Told about each step.
@@ -120,16 +125,19 @@ def fit_detector(
 
     Raises:
         ConfigError: The folder holds a run with other settings.
-        RunError: The loss is not finite; says which pictures the batch held. Or no step up to the first
-            checkpoint had two pictures of one landmark to learn from.
+        RunError: The first hundred steps have no two pictures of one landmark to learn from. Or the loss is
+            not finite; says which pictures the batch held.
     """
     detector = new_detector(source.dim, options.seed).to(device).train()
     optimizer = torch.optim.AdamW(detector.parameters(), lr=options.lr, weight_decay=options.weight_decay)
-    decides = _deciding({**asdict(options), **settings})
+    decides = deciding(options, settings)
     checkpoints = Checkpoints(output.child(CHECKPOINTS))
-    first = _resume(checkpoints, detector, optimizer, decides, output.uri)
+    first = 0 if anew else _resume(checkpoints, detector, optimizer, decides, output)
+    if first < options.steps:
+        _require_pairs(source, batches, range(first, first + min(_TRIED, options.steps)))
+    if anew:
+        clear_run(output, DETECTOR_RUN)
     log = TrainLog(output, first)
-    learned = first > 0
     try:
         coming = ahead(
             range(first, options.steps),
@@ -138,13 +146,10 @@ def fit_detector(
             threads=threads,
         )
         for result in _steps(coming, source, batches, options, detector, optimizer):
-            learned = learned or math.isfinite(result.loss)
             log.step(result.step, asdict(result))
             if report is not None:
                 report(result)
             if result.step % options.checkpoint_every == 0 or result.step == options.steps:
-                if not learned:
-                    raise _nothing_learned(result.step, source.trouble())
                 # In this order: a log may be ahead of its checkpoint, not behind it.
                 log.publish()
                 state = {"detector": detector.state_dict(), "optimizer": optimizer.state_dict()}
@@ -152,6 +157,38 @@ def fit_detector(
     finally:
         log.close()
     return detector.eval()
+
+
+def deciding(options: DetectorOptions, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides the weights, as checkpoints and the card of a run keep it."""
+    return _deciding({**asdict(options), **settings})
+
+
+def _require_pairs(source: MapSource, batches: LandmarkBatches, steps: range) -> None:
+    """Refuse pictures of which no two can be compared, before anything is deleted or trained on them.
+
+    It costs the reading of one batch, where the pictures are as they should be.
+    """
+    for step in steps:
+        rows = batches.rows(step)
+        labels = batches.labels(rows[_usable(source.prepare(rows))])
+        if _has_pair(labels):
+            return
+    found = f"in {len(steps):,} steps no two pictures of one landmark could be read"
+    trouble = source.trouble()
+    raise RunError(
+        f"{found}; {trouble}" if trouble else found,
+        "is data_root= right? `ames-ray check` looks at every picture of a list",
+    )
+
+
+def _usable(prepared: Sequence[Any | None]) -> list[int]:
+    """Places of the pictures of a batch that could be read."""
+    return [index for index, picture in enumerate(prepared) if picture is not None]
+
+
+def _has_pair(labels: IntArray) -> bool:
+    return len(np.unique(labels)) < len(labels)
 
 
 def _steps(
@@ -166,11 +203,11 @@ def _steps(
     began = time.perf_counter()
     for step, prepared, waited in coming:
         rows = batches.rows(step)
-        usable = [index for index, picture in enumerate(prepared) if picture is not None]
+        usable = _usable(prepared)
         labels = batches.labels(rows[usable])
         lr = options.lr * (1 + math.cos(math.pi * step / options.steps)) / 2
         loss, nearest = math.nan, math.nan
-        if len(np.unique(labels)) < len(labels):
+        if _has_pair(labels):
             maps = source.maps([prepared[index] for index in usable])
             loss, nearest = _update(detector, optimizer, maps, labels, lr, options.temp)
             if not math.isfinite(loss):
@@ -206,27 +243,20 @@ def _update(
     return value, nearest_is_same(vectors.detach(), labels)
 
 
-def _nothing_learned(steps: int, trouble: str | None) -> RunError:
-    found = f"in {steps:,} steps no two pictures of one landmark could be read"
-    return RunError(
-        f"{found}; {trouble}" if trouble else found,
-        "is data_root= right? `ames-ray check` looks at every picture of a list",
-    )
-
-
 def _resume(
     checkpoints: Checkpoints,
     detector: Detector,
     optimizer: torch.optim.Optimizer,
     decides: Mapping[str, Any],
-    where: str,
+    output: Storage,
 ) -> int:
     """Steps that are done already."""
     name = checkpoints.latest()
     if name is None:
+        require_same_card(output, decides)
         return 0
     position, state = checkpoints.load(name)
-    require_same(_deciding(state["settings"]), decides, where)
+    require_same(_deciding(state["settings"]), decides, output.uri)
     detector.load_state_dict(state["detector"])
     optimizer.load_state_dict(state["optimizer"])
     return position.total

@@ -13,7 +13,14 @@ from ames_ray.files import to_json
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.training.checkpoint import Checkpoints, Position, require_same
 from ames_ray.training.log import TrainLog
-from ames_ray.training.output import CARD, CHECKPOINTS, ENDINGS, NOT_FINITE, require_shared
+from ames_ray.training.output import (
+    CARD,
+    CHECKPOINTS,
+    ENDINGS,
+    NOT_FINITE,
+    require_same_card,
+    require_shared,
+)
 from ames_ray.training.progress import Meter
 from ames_ray.training.step import TrainStep, check_teacher
 
@@ -200,6 +207,7 @@ class TrainLoop:
     def _restored(self) -> Position:
         name = self._group.from_first(self._checkpoints.latest() if self._group.rank == 0 else None)
         if name is None:
+            require_same_card(self._parts.output, self._parts.settings)
             return Position()
         position, state = self._checkpoints.load(name)
         require_same(state["settings"], self._parts.settings, self._parts.output.uri)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,6 @@ from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor, st
 from ames_ray.errors import ConfigError, WeightsError
 from ames_ray.files import sha256_file
 from ames_ray.types import ImageRecord
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PATCH, WIDTH = 8, 32
 TOWER: dict[str, Any] = {
@@ -77,6 +76,25 @@ MODELS: dict[str, tuple[Any, int, bool]] = {
         True,
     ),
 }
+OWN_CODE = """
+from pathlib import Path
+from transformers import ViTConfig, ViTModel
+Path("{mark}").touch()
+class Config(ViTConfig):
+    model_type = "own_type"
+class Model(ViTModel):
+    config_class = Config
+"""
+
+
+class Evil:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
 
 
 def save(folder: Path, kind: str) -> Any:
@@ -173,6 +191,37 @@ def test_no_weights_in_the_folder(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"holds no model\.safetensors"):
         find(tmp_path).load()
+
+
+def test_weights_that_are_a_pickle_are_not_read(tmp_path: Path) -> None:
+    save(tmp_path, "vit")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({"weight": Evil(tmp_path / "ran")}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match=r"no model\.safetensors, and pytorch_model\.bin is a pickle") as caught:
+        find(tmp_path).load()
+    assert "save_pretrained" in (caught.value.hint or "")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("model_type", ["own_type", "vit"])
+def test_code_that_comes_with_a_model_never_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str
+) -> None:
+    """Not even where whoever started the command answers everything with yes."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    folder, mark = tmp_path / "model", tmp_path / "ran"
+    save(folder, "vit")
+    (folder / "own.py").write_text(OWN_CODE.format(mark=mark))
+    config = json.loads((folder / "config.json").read_bytes())
+    config |= {"model_type": model_type, "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    if model_type == "vit":
+        find(folder).load()
+    else:
+        with pytest.raises(WeightsError, match=r"config\.json cannot be used") as caught:
+            find(folder)
+        assert "never runs" in (caught.value.hint or "")
+    assert not mark.exists()
 
 
 def test_offline_names_the_file_and_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

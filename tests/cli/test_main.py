@@ -14,6 +14,7 @@ from ames_ray.cli.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = "what is finished is kept, the same command goes on from there"
+ANEW = KEPT.replace("command", "command without overwrite=true")
 STRUCK = """
 import os, signal, sys, threading, time
 from ames_ray.cli.main import _interrupt, main
@@ -192,6 +193,7 @@ def test_nobody_reads_the_output() -> None:
         ("neighbors query=q gallery=g output=nn.parquet", "interrupted\n"),
         ("store merge stores=[a,b] output=c", f"interrupted: {KEPT}\n"),
         ("score query=q gallery=g nn_file=nn.pkl model=m output=s.parquet", f"interrupted: {KEPT}\n"),
+        ("extract images=. output=c overwrite=true", f"interrupted: {ANEW}\n"),
     ],
 )
 def test_what_is_cut_off_promises_to_go_on_only_where_it_does(words: str, said: str) -> None:

@@ -198,6 +198,19 @@ def test_neighbors_score_evaluate_step_by_step_give_the_same(
     assert result_of(tmp_path / "own")["rows"] == result_of(whole)["rows"]
 
 
+def test_score_does_not_replace_the_list_that_it_scores(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = [word for word in words(here, tmp_path) if word.startswith(("query=", "gallery="))]
+    nn_file = tmp_path / "nn.parquet"
+    assert main(["neighbors", *pair, f"output={nn_file}"]) == 0
+    before = nn_file.read_bytes()
+    model = f"model={here / 'model.safetensors'}"
+    assert main(["score", *pair, f"nn_file={nn_file}", model, f"output={nn_file}"]) == 2
+    assert f"nn_file={nn_file} would be lost" in capsys.readouterr().err
+    assert nn_file.read_bytes() == before
+
+
 def test_score_takes_the_candidates_of_a_protocol(here: Path, tmp_path: Path) -> None:
     pair = [
         word for word in words(here, tmp_path) if word.startswith(("query=", "gallery=", "ground_truth="))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,9 +127,46 @@ def test_pictures_that_are_not_there_give_no_detector(
     words = ["train_detector", "dataset=list", f"list_file={tmp_path / 'list.txt'}", "data_root=/wrong"]
     assert main([*words, BACKBONE, f"output={tmp_path / 'out'}", *FAST]) == 2
     said = capsys.readouterr().err
-    assert "in 20 steps no two pictures of one landmark could be read; /wrong/" in said
+    assert "in 60 steps no two pictures of one landmark could be read; /wrong/" in said
     assert "png: there is no file of that name" in said
     assert not (tmp_path / "out" / "detector.pt").exists()
+
+
+def test_a_wrong_path_does_not_cost_the_detector_that_is_there(
+    photos: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = shutil.copytree(trained, tmp_path / "out")
+    (output / "last.pt").write_bytes(b"a network that train left here")
+    kept = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    pairs = [f"{n}.png,{n // 2}" for n in range(8)]
+    (tmp_path / "list.txt").write_text("\n".join(pairs))
+    lists = ["dataset=list", f"list_file={tmp_path / 'list.txt'}", f"data_root={photos / 'landmark0'}"]
+    command = ["train_detector", BACKBONE, f"output={output}", *FAST, "overwrite=true"]
+    assert main([*command, *lists[:2], "data_root=/wrong"]) == 2
+    assert "no two pictures of one landmark could be read; /wrong/" in capsys.readouterr().err
+    shutil.copy(tmp_path / "list.txt", output / "log.csv")
+    assert main([*command, "dataset=list", f"list_file={output / 'log.csv'}", lists[2]]) == 2
+    assert f"list_file={output / 'log.csv'} would be lost" in capsys.readouterr().err
+    (output / "log.csv").write_bytes(kept[output / "log.csv"])
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == kept
+    assert main([*command, f"images={photos}", "seed=1", "steps=2"]) == 0
+    assert (output / "last.pt").read_bytes() == kept[output / "last.pt"]
+    assert (output / "detector.pt").read_bytes() != kept[output / "detector.pt"]
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_other_settings_do_not_take_the_place_of_a_detector(
+    photos: Path, trained: Path, tmp_path: Path, checkpoints: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = shutil.copytree(trained, tmp_path / "out")
+    if not checkpoints:
+        shutil.rmtree(output / "checkpoints")
+    command = ["train_detector", f"images={photos}", BACKBONE, f"output={output}", *FAST]
+    assert main([*command, "lr=0.3"]) == 2
+    assert f"{output} holds a run with other settings: lr was 0.02 and is 0.3\n" in capsys.readouterr().err
+    assert main([*command, "truncated=keep"]) == 2
+    assert "other settings: read was" in capsys.readouterr().err
+    assert (output / "detector.pt").read_bytes() == (trained / "detector.pt").read_bytes()
 
 
 @pytest.mark.faults

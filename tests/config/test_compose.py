@@ -112,6 +112,23 @@ def test_lists_and_mappings_in_the_authors_users_grammar() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("/my features/a=b.hdf5", "/my features/a=b.hdf5"),
+        ("/jürgen/o'neil.hdf5", "/jürgen/o'neil.hdf5"),
+        ("'/a, b.hdf5'", "/a, b.hdf5"),
+        ('"/x: {1}.hdf5"', "/x: {1}.hdf5"),
+        ("/2024_01", "/2024_01"),
+        ("s3://bucket/a.hdf5?endpoint_override=host:9000&scheme=http",) * 2,
+    ],
+)
+def test_the_files_of_a_mapping_are_taken_as_they_are(written: str, path: str) -> None:
+    words = ["inputs=[/a]", "list_file=/l", "data_root=/d", "output=/s"]
+    for word in (f"{{cls:{written}}}", f"{{ cls: {written} }}", f"{{global: /g, cls: {written}}}"):
+        assert compose(ImportConfig, [*words, f"globals={word}"]).globals["cls"] == path
+
+
+@pytest.mark.parametrize(
     ("word", "names"),
     [
         ("0.80", ["0.80"]),
@@ -169,6 +186,9 @@ def test_any_path_survives_the_grammar(name: str) -> None:
     assert compose(NeighborsConfig, [*words, f"gallery=/x/{name}"]).gallery == [path]
     if "," not in name:
         assert compose(NeighborsConfig, [*words, f"gallery=[/g, /x/{name}]"]).gallery == ["/g", path]
+        words = ["inputs=[/a]", "list_file=/l", "data_root=/d", "output=/s"]
+        found = compose(ImportConfig, [*words, f"globals={{cls: /x/{name}, global:/g}}"]).globals
+        assert found == {"cls": path, "global": "/g"}
 
 
 def test_every_group_file_is_valid_yaml_and_holds_known_settings() -> None:

@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ames_ray.errors import ConfigError, ResourceError, StoreError, WeightsError
+from ames_ray.config.compose import compose
+from ames_ray.config.extract import ExtractConfig
+from ames_ray.config.options import dataset_options
+from ames_ray.datasets.registry import build_manifest
+from ames_ray.distributed.extract import ExtractReport, run
+from ames_ray.errors import ConfigError, DatasetError, ResourceError, StoreError, WeightsError
 from ames_ray.store.reader import Store
-from tests.distributed.extracting import extract, extract_alone
+from tests.distributed.extracting import Quiet, extract, extract_alone
 from tests.photos import make_photos, shard_hashes
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -100,3 +105,32 @@ def test_a_missing_detector_file_is_an_error_not_no_detector(tmp_path: Path) -> 
     with pytest.raises(WeightsError, match="is published with a detector, and none was named"):
         extract(tmp_path / "photos", tmp_path / "store", "backbone=dinov2")
     assert not (tmp_path / "store" / "meta.json").exists()
+
+
+def test_overwrite_deletes_neither_the_list_that_it_reads_nor_a_store_for_pictures_that_are_gone(
+    tmp_path: Path,
+) -> None:
+    make_photos(tmp_path / "photos", 3)
+    extract_alone(tmp_path / "photos", tmp_path / "store")
+    before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    own_list = tmp_path / "store" / "manifest.parquet"
+    with pytest.raises(ConfigError, match=rf"list_file={own_list} would be lost"):
+        _extract_listed(own_list, tmp_path / "store", "overwrite=true")
+    shutil.copy(own_list, tmp_path / "list.parquet")
+    with pytest.raises(DatasetError, match="none of the first 3 images can be read, such as /nowhere/"):
+        _extract_listed(tmp_path / "list.parquet", tmp_path / "store", "data_root=/nowhere", "overwrite=true")
+    assert {p: p.read_bytes() for p in (tmp_path / "store").rglob("*") if p.is_file()} == before
+    assert _extract_listed(tmp_path / "list.parquet", tmp_path / "store", "overwrite=true").computed == 3
+
+
+def _extract_listed(list_file: Path, output: Path, *more: str) -> ExtractReport:
+    words = [
+        f"list_file={list_file}",
+        "dataset=list",
+        f"output={output}",
+        "backbone=blank",
+        "workers=1",
+        *more,
+    ]
+    config = compose(ExtractConfig, words)
+    return run(config, build_manifest(dataset_options(config)), Quiet())

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from ames_ray.cli.main import main
+from ames_ray.datasets.registry import DatasetOptions, build_manifest
 from ames_ray.errors import StoreError
 from ames_ray.files import Storage
+from ames_ray.search.queries import find_queries
 from ames_ray.store.reader import Store
 from tests.extract_here import extract_here
 from tests.photos import make_photos
@@ -138,6 +140,49 @@ def test_what_is_named_is_an_address_that_works(
     with pytest.raises(StoreError) as caught:
         Store.open(folder.uri)
     assert caught.value.message.startswith(f"{folder.address('meta.json')} is damaged")
+
+
+def test_lists_may_lie_in_a_bucket_whose_address_has_options(
+    stores: Path, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    folder = Storage.at(f"s3://{BUCKET}/lists?endpoint_override={s3.host}&scheme=http")
+    names = [f"photo{number}.jpg" for number in range(3)]
+    for name in names:
+        folder.publish(name, (stores / "photos" / name).read_bytes())
+    folder.publish("list.txt", "\n".join(names).encode())
+    manifest = build_manifest(DatasetOptions("list", list_file=folder.address("list.txt")))
+    assert (manifest.root, [record.image_id for record in manifest]) == (folder.uri, names)
+    manifest.write(folder, "list.parquet")
+    again = build_manifest(DatasetOptions("list", list_file=folder.address("list.parquet")))
+    assert (again.digest, list(again)) == (manifest.digest, list(manifest))
+    for name in ("list.txt", "list.parquet"):
+        assert main(["check", "dataset=list", f"list_file={folder.address(name)}", "deep=true"]) == 0
+        assert "3, read and decoded" in capsys.readouterr().out
+
+    folder.publish("bad.txt", b"photo0.jpg\n\nphoto1.jpg\n")
+    for name, problem in (("bad.txt", ", line 2 is empty"), ("no.txt", " does not exist"), ("no.parquet", "")):
+        assert main(["check", "dataset=list", f"list_file={folder.address(name)}"]) == 2
+        assert f"{folder.address(name)}{problem}" in " ".join(capsys.readouterr().err.split())
+
+    folder.publish("revisitop1m/revisitop1m.txt", b"0/a.jpg\n")
+    folder.publish("some.csv", b"id\nabcd\n")
+    for options, path in (
+        (DatasetOptions("r1m", data_root=folder.uri), "revisitop1m/jpg/0/a.jpg"),
+        (
+            DatasetOptions(
+                "gldv2_index", split="gallery", data_root=folder.uri, list_file=folder.address("some.csv")
+            ),
+            "gldv2/index/a/b/c/abcd.jpg",
+        ),
+    ):
+        assert [record.uri for record in build_manifest(options)] == [folder.address(path)]
+
+
+def test_a_photo_in_a_bucket_whose_address_has_options_is_searched_with(s3: S3Server) -> None:
+    address = f"s3://{BUCKET}/mine/me.jpg?endpoint_override={s3.host}&scheme=http"
+    (record,) = find_queries(address)
+    assert (record.image_id, record.uri) == ("me.jpg", address)
 
 
 def test_photos_may_lie_in_the_bucket(stores: Path, s3: S3Server) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ames_ray.config.compose import compose
 from ames_ray.config.train import TrainConfig
-from ames_ray.config.train_parts import prepare
+from ames_ray.store.reader import Store
+from ames_ray.training.loader import pack_for_training
 from tests.extract_here import extract_here
 from tests.photos import make_photos
 from tests.remote.server import BUCKET, S3Server, contents
@@ -23,8 +23,7 @@ def test_a_remote_store_is_not_packed_and_that_is_said(
     make_photos(tmp_path / "photos", 2, size=96)
     extract_here([f"images={tmp_path / 'photos'}", f"output={store}", "backbone=sift", "topk=20"])
     kept = contents(s3, "training/")
-    words = [f"store={store}", f"nn_file={tmp_path / 'nn.parquet'}", f"output={tmp_path / 'run'}"]
-    prepare(compose(TrainConfig, words))
+    pack_for_training([Store.open(store)])
     assert [record.getMessage() for record in caplog.records] == [
         f"{store} is remote: every step reads scattered rows over the network"
     ]

@@ -103,6 +103,23 @@ def test_a_reranker_without_attention_shows_nearest_neighbours(store: Store) -> 
     np.testing.assert_array_equal(best.agreement.query_xy, best.agreement.image_xy)
 
 
+@pytest.mark.parametrize("ratio", [0.9, 0.5])
+def test_the_places_of_matches_are_those_that_were_counted(store: Store, ratio: float) -> None:
+    reranker = load_reranker("mutual", str(ratio))
+    query = str(Path(store.manifest.root) / "coffee_280x210.png")
+    searcher = Searcher(store, NetworkComparison(reranker, Ensemble(0.0, 0.01, 8)), SearchOptions())
+    (found,) = searcher(described(store, query))
+    own = next(hit.record.row for hit in found.hits if hit.record.image_id == "coffee_280x210.png")
+    counts = {
+        hit.record.row: reranker(store.read([own]), store.read([hit.record.row]))[0] for hit in found.hits
+    }
+    told = {hit.record.row: hit.agreement.count for hit in found.hits if hit.agreement is not None}
+    assert told == counts
+    held = store.read(range(store.meta.rows))
+    real = [held.descriptors[row][held.valid[row]] for row in range(store.meta.rows)]
+    assert told != {row: len(mutual_matches(real[own], real[row])) for row in told}
+
+
 def test_a_bad_photo_is_a_result_with_its_reason(store: Store, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"<html>404</html>")
     (tmp_path / "b.png").write_bytes((Path(store.manifest.root) / "photo1.jpg").read_bytes())

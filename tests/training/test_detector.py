@@ -198,14 +198,31 @@ def test_unreadable_pictures_are_counted_and_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", [5, 60])
-def test_a_run_that_learns_nothing_ends_at_its_first_checkpoint(tmp_path: Path, steps: int) -> None:
+def test_a_run_that_would_learn_nothing_does_not_begin(tmp_path: Path, steps: int) -> None:
     told: list[DetectorStep] = []
     # One picture of each landmark is no pair.
     source = Synthetic(unreadable=frozenset(row for row in range(LANDMARKS * EACH) if row % EACH))
-    with pytest.raises(RunError, match=f"in {min(steps, 7)} steps no two pictures .* picture1: it is torn"):
+    with pytest.raises(RunError, match=rf"in {steps} steps no two pictures .* picture1: it is torn"):
         fit(tmp_path, source, replace(OPTIONS, steps=steps), report=told.append)
-    assert len(told) == min(steps, 7)
-    assert not (tmp_path / CHECKPOINTS).exists()
+    assert told == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_run_whose_pictures_are_gone_stays_as_it_is(anew: bool, tmp_path: Path) -> None:
+    """Neither does it go on without them, nor is it deleted for want of others."""
+
+    def stop(step: DetectorStep) -> None:
+        if step.step == 8:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        fit(tmp_path, Synthetic(), report=stop)
+    before = {path.name: path.read_bytes() for path in (tmp_path / CHECKPOINTS).iterdir()}
+    nothing = Synthetic(unreadable=frozenset(range(LANDMARKS * EACH)))
+    with pytest.raises(RunError, match=r"in 60 steps no two pictures .* picture0: it is torn"):
+        fit(tmp_path, nothing, anew=anew)
+    assert {path.name: path.read_bytes() for path in (tmp_path / CHECKPOINTS).iterdir()} == before
 
 
 def test_a_loss_that_is_not_finite_names_the_pictures(tmp_path: Path) -> None:
