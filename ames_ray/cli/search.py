@@ -43,6 +43,7 @@ def search(config: SearchConfig) -> None:
     results, comparison = found(photos), found.searcher.comparison
     if benchmark is not None:
         results = judged(results, benchmark)
+        _say_unjudged(results, benchmark)
     text = _text(config, store, comparison)
     output = Storage.at(config.output)
     lines = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for r in results for line in r.lines())
@@ -59,6 +60,18 @@ def _benchmark(config: SearchConfig, store: Store) -> Benchmark | None:
     benchmark = Benchmark.read(config.ground_truth)
     benchmark.check_gallery(Gallery((store,)))
     return benchmark
+
+
+def _say_unjudged(results: Sequence[SearchResult], benchmark: Benchmark) -> None:
+    found = [result for result in results if result.hits]
+    unjudged = [result for result in found if result.hits[0].verdict is None]
+    if unjudged:
+        first = printable(unjudged[0].query.record.image_id)
+        print(  # noqa: T201
+            f"{len(unjudged):,} of {len(found):,} photos are no queries of {benchmark.uri}, or may be "
+            f"several of them: their results are not judged; the first is {first}",
+            file=sys.stderr,
+        )
 
 
 def _text(config: SearchConfig, store: Store, comparison: Comparison) -> PageText:
@@ -136,5 +149,5 @@ def _refuse_failed(results: Sequence[SearchResult]) -> None:
         print(f"{printable(query.record.image_id)}: {query.reason}: {explained}", file=sys.stderr)  # noqa: T201
     raise FailedRowsError(
         f"{len(failed):,} of {len(results):,} query photos could not be used; they are named above",
-        "the others were searched",
+        "the others were searched" if len(failed) < len(results) else None,
     )

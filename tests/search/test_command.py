@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,31 @@ def test_ground_truth_judges(folder: Path, tmp_path: Path) -> None:
     assert main(["search", *words, f"ground_truth={tmp_path / 'gnd.json'}"]) == 0
     verdicts = {line["row"]: line["verdict"] for line in lines(tmp_path)}
     assert verdicts == {row: {1: "positive", 2: "junk"}.get(row, "negative") for row in range(len(names))}
+
+
+def test_queries_of_equal_names_are_told_apart_by_their_folders(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.name for path in (folder / "photos").iterdir())
+    shown = {"one": "coffee_280x210.png", "two": "astronaut_161x231.png"}
+    for place, name in [*shown.items(), ("three", "coffee_280x210.png")]:
+        (tmp_path / "queries" / place).mkdir(parents=True)
+        shutil.copy(folder / "photos" / name, tmp_path / "queries" / place / "q.png")
+    gnd = [{"easy": [names.index(name)], "hard": [], "junk": []} for name in shown.values()]
+    truth = {"qimlist": ["jpg/one/q", "jpg/two/q"], "imlist": names, "gnd": gnd}
+    (tmp_path / "gnd.json").write_text(json.dumps(truth))
+    words = [
+        f"store={folder / 'store'}",
+        f"output={tmp_path}",
+        "num_results=1",
+        f"ground_truth={tmp_path}/gnd.json",
+    ]
+    assert main(["search", f"query={tmp_path / 'queries'}", *words]) == 0
+    found = {str(line["query"]): line.get("verdict") for line in lines(tmp_path)}
+    assert found == {"one/q.png": "positive", "three/q.png": None, "two/q.png": "positive"}
+    assert "1 of 3 photos are no queries of" in capsys.readouterr().err
+    assert main(["search", f"query={tmp_path / 'queries' / 'two' / 'q.png'}", *words]) == 0
+    assert lines(tmp_path)[0]["verdict"] == "positive"
 
 
 def test_the_ground_truth_of_another_gallery_is_refused(
