@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ames_ray.types import Pixels
 
 _OPENCV_PIXELS = 1 << 30
+_AVIF = {b"ftypavif", b"ftypavis"}
+"""How an AVIF file goes on after four bytes; the second one is animated."""
 _MAX_BYTES = 1 << 30
 _QUERY = re.compile(r"\?(?=\w+=)[^?]*$")
 
@@ -84,7 +86,7 @@ def read_bytes(uri: str) -> bytes:
 def decode(data: bytes, *, max_pixels: int, truncated: Literal["fail", "keep"]) -> DecodedImage:
     """Pixels of an encoded picture; the size is taken from its header before any memory is spent.
 
-    OpenCV decodes; Pillow steps in where OpenCV refuses. Of an animation this is the first picture.
+    OpenCV decodes; Pillow steps in where it refuses, and for AVIF. Of an animation this is the first picture.
 
     Args:
         data: The file's bytes.
@@ -111,6 +113,9 @@ def decode(data: bytes, *, max_pixels: int, truncated: Literal["fail", "keep"]) 
 
 
 def _opencv(data: bytes, *, cut: bool) -> Pixels | None:
+    if data[4:12] in _AVIF:
+        # OpenCV 5 does not turn it, whatever it says of its rotation.
+        return None
     if cut and data.startswith(b"\xff\xd8"):
         # From memory OpenCV gives up without an end marker; from a file libjpeg adds one itself.
         data += b"\xff\xd9"

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +29,18 @@ from ames_ray.images.read import DecodedImage, decode, file_size, read_bytes
 from ames_ray.images.transform import crop
 from ames_ray.types import Pixels
 from tests.images.bad_folder import MAX_PIXELS, blank_png, encode, make_bad_folder, noise, orientation
+
+TURNED: dict[int, Callable[[Any], Any]] = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: lambda stored: np.fliplr(np.rot90(stored, -1)),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.flipud(np.rot90(stored, -1)),
+    8: np.rot90,
+}
+"""What each EXIF orientation makes of the stored pixels, as its standard has it."""
 
 
 def _decode(data: bytes, truncated: str = "fail") -> DecodedImage:
@@ -79,12 +93,14 @@ def test_whole_pictures_carry_no_flag() -> None:
 
 
 @pytest.mark.parametrize("value", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_exif_rotation_is_applied(kind: str, value: int) -> None:
     data = encode(noise(40, 24), kind, exif=orientation(value))
     pixels = _decode(data).pixels
     assert pixels.shape == ((40, 24, 3) if value >= 5 else (24, 40, 3))
     assert np.abs(pixels.astype(int) - _pillow(data)).mean() < 2
+    plain = _decode(encode(noise(40, 24), kind)).pixels.astype(int)
+    assert np.abs(pixels - TURNED[value](plain)).mean() < 2
 
 
 def test_a_box_counts_in_the_rotated_picture() -> None:
@@ -114,7 +130,7 @@ def test_alpha_is_dropped_and_grey_replicated() -> None:
     np.testing.assert_array_equal(_decode(encode(Image.fromarray(grey), "PNG")).pixels, np.dstack([grey] * 3))
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
 def test_of_an_animation_the_first_picture_counts(kind: str) -> None:
     red, blue = Image.new("RGB", (32, 32), (255, 0, 0)), Image.new("RGB", (32, 32), (0, 0, 255))
     data = encode(red, kind, save_all=True, append_images=[blue, blue])
