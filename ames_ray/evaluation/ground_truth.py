@@ -112,7 +112,8 @@ class GroundTruth:
                 one list a query. Where `imlist` is given, lists may hold names in place of rows.
 
         Raises:
-            DatasetError: It is none of these; queries have different lists; a row or name is not in `imlist`.
+            DatasetError: It is none of these; queries have different lists; a row or name is not in `imlist`,
+                or a name is there more than once.
         """
         names = data.get("imlist") if isinstance(data, Mapping) else None
         if isinstance(data, Mapping) and "gnd" not in data:
@@ -136,7 +137,9 @@ class GroundTruth:
 def _columns(entries: Sequence[Any], names: Sequence[str] | None) -> dict[str, list[Any]]:
     """Lists by name from one entry a query."""
     columns: dict[str, list[Any]] = {}
-    numbers = {name: row for row, name in enumerate(names)} if names is not None else {}
+    numbers: dict[str, list[int]] = {}
+    for row, name in enumerate(() if names is None else names):
+        numbers.setdefault(name, []).append(row)
     for query, value in enumerate(entries):
         entry = value if isinstance(value, Mapping) else {"ok": value}
         for name in LISTS:
@@ -151,7 +154,7 @@ def _columns(entries: Sequence[Any], names: Sequence[str] | None) -> dict[str, l
     return columns
 
 
-def _numbered(value: Any, numbers: Mapping[str, int], where: str) -> Any:
+def _numbered(value: Any, numbers: Mapping[str, list[int]], where: str) -> Any:
     if value is None or not any(isinstance(item, str) for item in value):
         return value
     unknown = [item for item in value if item not in numbers]
@@ -160,4 +163,10 @@ def _numbered(value: Any, numbers: Mapping[str, int], where: str) -> Any:
             f"{where} names {unknown[0]!r}, which is not in imlist",
             "name images as imlist does, or by their row in it",
         )
-    return [numbers[item] for item in value]
+    if several := [item for item in value if len(numbers[item]) > 1]:
+        rows = ", ".join(map(str, numbers[several[0]]))
+        raise DatasetError(
+            f"{where} names {several[0]!r}, which imlist has in the rows {rows}",
+            "name it by its row in imlist",
+        )
+    return [numbers[item][0] for item in value]

@@ -102,6 +102,8 @@ def test_names_of_images_may_stand_for_their_rows() -> None:
     assert GroundTruth.from_gnd(golden.figures("revisited")).of("easy")[2].tolist() == [19]
     hand_written = '{"imlist": ["x.jpg", "y.jpg"], "gnd": [{"easy": ["y.jpg"], "hard": [0], "junk": []}]}'
     assert GroundTruth.from_gnd(json.loads(hand_written)).of("easy")[0].tolist() == [1]
+    doubled = {"imlist": ["a", "b", "a"], "gnd": [["b"], [2, 0]]}
+    assert [rows.tolist() for rows in GroundTruth.from_gnd(doubled).of("ok")] == [[1], [0, 2]]
 
 
 def test_says_what_is_wrong() -> None:
@@ -112,6 +114,10 @@ def test_says_what_is_wrong() -> None:
         ([{"easy": [1]}, good], r"gnd\[1\] has no"),
         ({"imlist": ["a"], "gnd": [{"ok": [1]}]}, "ok of query 0 names image 1, but imlist has 1 images"),
         ({"imlist": ["a"], "gnd": [{"ok": ["b"]}]}, r"gnd\[0\].ok names 'b', which is not in imlist"),
+        (
+            {"imlist": ["a", "b", "a"], "gnd": [{"ok": ["b", "a"]}]},
+            "names 'a', which imlist has in the rows 0, 2",
+        ),
         ({"easy": [[1]], "hard": []}, "1 easy, 0 hard lists"),
         ({"query": 1}, r"has the lists \(none\)"),
         ([], r"\(none\)"),
