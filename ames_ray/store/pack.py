@@ -71,13 +71,17 @@ class Pack:
         """Descriptors of some rows in any order, as `Store.read` gives them."""
         count = checked_count(count, self.shape[1], str(self.path))
         rows = checked_rows(rows, self.shape[0], str(self.path))
-        return FeatureBatch(rows, np.asarray(self._data[rows, :count]), first_ones(self.real[rows], count))
+        _, topk, width = self.shape
+        # Whole rows are taken as blocks of bytes, and parts of rows in one run each.
+        found = self._data.take(rows, 0) if count == topk else self._data[rows, : count * width]
+        return FeatureBatch(rows, found.reshape(-1, count, width), first_ones(self.real[rows], count))
 
     @cached_property
     def _data(self) -> AnyArray:
-        """The mapped file; pages once read stay mapped, so it is kept between reads."""
+        """The mapped file, (rows, K · width); pages once read stay mapped, so it is kept between reads."""
+        rows, topk, width = self.shape
         with reading(str(self.path), "make it anew from the store"):
-            return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+            return np.asarray(np.memmap(self.path, self.dtype, "r", self.offset, (rows, topk * width)))
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps the file itself; pickled, the map would be the whole gallery.

@@ -177,7 +177,7 @@ text = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_s
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(text)
 def test_any_path_survives_the_grammar(name: str) -> None:
     path = str(Path(f"/x/{name}"))

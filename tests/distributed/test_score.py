@@ -106,6 +106,7 @@ def test_a_killed_worker_costs_one_piece(given: Given, whole: PairScores, tmp_pa
     assert len(again) <= 8
 
 
+@pytest.mark.faults
 def test_who_kills_every_worker_ends_the_run_and_the_rest_is_kept(
     given: Given, whole: PairScores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

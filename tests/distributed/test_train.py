@@ -47,6 +47,7 @@ def test_as_many_workers_as_there_are_give_the_run_of_one(here: Path, tmp_path: 
     np.testing.assert_allclose(numbers(tmp_path / "two"), numbers(tmp_path / "one"), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("local_ray")
 def test_what_stops_a_worker_is_told_as_it_is(here: Path, tmp_path: Path) -> None:
     from ames_ray.distributed import train

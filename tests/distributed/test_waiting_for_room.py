@@ -31,6 +31,7 @@ def hold(cpus: int) -> ActorHandle:
     return holder
 
 
+@pytest.mark.slow
 def test_workers_that_find_no_room_after_the_first_image_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

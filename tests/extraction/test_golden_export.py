@@ -43,7 +43,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("detector", ["none", "det"])
+@pytest.mark.parametrize("detector", [pytest.param("none", marks=pytest.mark.slow), "det"])
 @pytest.mark.parametrize("size", [pytest.param("full", marks=pytest.mark.slow), "im280"])
 @pytest.mark.parametrize("backbone", list(NETWORKS))
 def test_the_exported_file_is_the_authors(
