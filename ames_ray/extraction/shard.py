@@ -7,7 +7,6 @@ so the bytes do not depend on who works or when.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias
 
 from ames_ray.descriptors.extractor import Prepared
-from ames_ray.descriptors.reading import prepare
+from ames_ray.descriptors.reading import describe, prepare
 from ames_ray.extraction.attempts import Diary
 from ames_ray.extraction.progress import Progress
 from ames_ray.images import reasons
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from ames_ray.files import Storage
     from ames_ray.store.meta import ShardSummary, StoreMeta
     from ames_ray.store.writer import ShardTask
-
-logger = logging.getLogger(__name__)
 
 WINDOW_BATCHES = 4
 Ready: TypeAlias = Prepared | ImageFeatures
@@ -158,24 +155,9 @@ class ShardExtractor:
                 shapes[item.key].append(item)
         for items in shapes.values():
             for first in range(0, len(items), self._batch_size):
-                for features in self._extract(items[first : first + self._batch_size]):
+                for features in describe(items[first : first + self._batch_size], self._extractor):
                     done[features.record.row] = features
         return done
-
-    def _extract(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
-        """The network on one batch; where it raises, each picture alone, so that only the bad one fails."""
-        try:
-            return self._extractor.extract(batch)
-        except Exception as error:
-            # After a CUDA error the whole process is lost, and no picture is to blame.
-            if "CUDA error" in str(error):
-                raise
-            logger.warning("the network failed on %d pictures: %s", len(batch), error)
-            if len(batch) == 1:
-                item = batch[0]
-                reason = reasons.NETWORK_FAILED
-                return [ImageFeatures(item.record, width=item.width, height=item.height, reason=reason)]
-            return [features for item in batch for features in self._extract([item])]
 
 
 def _lap(mark: float) -> tuple[float, float]:
