@@ -22,13 +22,13 @@ def neighbors(config: NeighborsConfig) -> None:
     facts(
         "neighbors",
         {
-            "queries": f"{len(found):,}, {_left_out(int((lengths == 0).sum()), query)}",
-            "gallery": f"{len(gallery):,} images, {_left_out(int((~gallery.ok).sum()), gallery)}",
+            "queries": f"{len(found):,}, {_left_out(query)}",
+            "gallery": f"{len(gallery):,} images, {_left_out(gallery)}",
             "neighbors": f"{int(lengths.min()):,} to {int(lengths.max()):,} a query",
             "written": config.output,
         },
     )
 
 
-def _left_out(count: int, gallery: Gallery) -> str:
-    return f"{count:,} of them failed{' or were removed' if len(gallery.removed) else ''}"
+def _left_out(gallery: Gallery) -> str:
+    return f"{int((~gallery.ok).sum()):,} of them failed{' or were removed' if len(gallery.removed) else ''}"

@@ -94,6 +94,16 @@ def test_what_is_not_finite_is_not_found_and_a_long_k_gives_short_lists(here: Pa
     assert (found.rows[3] == -1).all()
 
 
+def test_a_query_without_neighbours_has_not_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_store(tmp_path / "one", 1)
+    words = [f"query={tmp_path / 'one'}", f"gallery={tmp_path / 'one'}", f"output={tmp_path / 'nn.parquet'}"]
+    assert main(["neighbors", *words, "exclude_self=true"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "queries 1, 0 of them failed gallery 1 images, 0 of them failed neighbors 0 to 0" in printed
+
+
 def test_local_descriptors_that_are_not_finite_are_named(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
