@@ -65,7 +65,8 @@ class ExtractWorker:
 def probe(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpec | AmesError:
     """Take the first readable image, if any, through everything, as a worker will; returns what it yields.
 
-    Where there is none, no store is deleted for such images. An AmesError is returned, not raised: Ray would wrap it into a page of its own.
+    Where none is, `overwrite` is refused: no store is deleted for images that are not there. An AmesError is
+    returned, not raised: Ray would wrap it into a page of its own.
     """
     try:
         device, _ = _settle(config)

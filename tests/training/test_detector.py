@@ -218,11 +218,11 @@ def test_a_run_whose_pictures_are_gone_stays_as_it_is(anew: bool, tmp_path: Path
 
     with pytest.raises(StoppedError):
         fit(tmp_path, Synthetic(), report=stop)
-    before = {path.name: path.read_bytes() for path in (tmp_path / CHECKPOINTS).iterdir()}
+    before = {path: path.read_bytes() for path in (tmp_path / CHECKPOINTS).iterdir()}
     nothing = Synthetic(unreadable=frozenset(range(LANDMARKS * EACH)))
     with pytest.raises(RunError, match=r"in 60 steps no two pictures .* picture0: it is torn"):
         fit(tmp_path, nothing, anew=anew)
-    assert {path.name: path.read_bytes() for path in (tmp_path / CHECKPOINTS).iterdir()} == before
+    assert {path: path.read_bytes() for path in (tmp_path / CHECKPOINTS).iterdir()} == before
 
 
 def test_a_loss_that_is_not_finite_names_the_pictures(tmp_path: Path) -> None:
