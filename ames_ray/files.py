@@ -54,6 +54,19 @@ def is_remote(uri: str) -> bool:
     return "://" in uri and not uri.startswith("file://")
 
 
+def refuse_password(uri: str) -> None:
+    """Refuse an address that carries a password: lists, cards and logs would show it.
+
+    Raises:
+        UnsafeFileError: It does.
+    """
+    if _CREDENTIALS.match(uri):
+        raise UnsafeFileError(
+            f"the address of {uri.rpartition('@')[2]} carries a password, which lists and logs would show",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Storage:
     """A folder on a local disk, or below a `pyarrow.fs.FileSystem`.
@@ -80,11 +93,7 @@ class Storage:
         if not is_remote(text):
             path = str(Path(text.removeprefix("file://")).expanduser().absolute())
             return cls(path, None, path)
-        if _CREDENTIALS.match(text):
-            raise UnsafeFileError(
-                f"the address of {text.rpartition('@')[2]} carries a password, which logs would show",
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role",
-            )
+        refuse_password(text)
         from pyarrow.fs import FileSystem
 
         with _remote(text):

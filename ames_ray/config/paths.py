@@ -8,10 +8,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from ames_ray.files import is_remote
+from ames_ray.files import is_remote, refuse_password
 
 
 def _absolute(value: str) -> str:
+    refuse_password(value)
     return value if is_remote(value) else str(Path(value).expanduser().absolute())
 
 

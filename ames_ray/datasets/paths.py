@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from ames_ray.errors import UnsafeFileError
-from ames_ray.files import is_remote
+from ames_ray.files import is_remote, refuse_password
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
@@ -22,9 +22,14 @@ def is_picture(path: str) -> bool:
 
 
 def absolute(root: str | Path) -> str:
-    """A root as manifests keep it: absolute, without a slash at its end."""
+    """A root as manifests keep it: absolute, without a slash at its end.
+
+    Raises:
+        UnsafeFileError: It carries a password.
+    """
     text = str(root).removeprefix("file://")
     if is_remote(text):
+        refuse_password(text)
         return text.rstrip("/")
     path = Path(text).expanduser()
     return str(path.resolve() if ".." in path.parts else path.absolute())
@@ -79,8 +84,9 @@ class Guard:
         """`path` below the root; absolute where it leads out and may do so.
 
         Raises:
-            UnsafeFileError: It leads out, by its text or through a symbolic link.
+            UnsafeFileError: It leads out, by its text or through a symbolic link; or it carries a password.
         """
+        refuse_password(path)
         below = relative(self._root, path)
         if self._allow_outside:
             return below

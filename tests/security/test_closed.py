@@ -128,6 +128,23 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
     assert "bucket/store" in str(error.value)
 
 
+@pytest.mark.parametrize("where", ["data_root", "images", "a line"])
+def test_a_password_gets_into_no_list(where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bucket = "s3://AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI@bucket/photos"
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{bucket}/a.jpg\n" if where == "a line" else "a.jpg\n")
+    words = {
+        "data_root": ["dataset=list", f"list_file={listed}", f"data_root={bucket}"],
+        "images": [f"images={bucket}"],
+        "a line": ["dataset=list", f"list_file={listed}", "allow_outside=true"],
+    }[where]
+    assert main(["extract", *words, f"output={tmp_path / 'store'}"]) == 2
+    error = capsys.readouterr().err
+    assert "carries a password" in error
+    assert "wJalrXUtnFEMI" not in error
+    assert not (tmp_path / "store").exists()
+
+
 def test_no_code_of_ours_names_every_address() -> None:
     for path in [*(ROOT / "ames_ray").rglob("*.py"), *(ROOT / "jobs").glob("*.py")]:
         texts = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
