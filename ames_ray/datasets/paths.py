@@ -46,10 +46,12 @@ def resolve(root: str, path: str) -> str:
 def relative(root: str, path: str) -> str:
     """`path` without its root; one that lies elsewhere comes back absolute."""
     folder, options = _split(root)
-    path = resolve(folder, path.removeprefix("file://")).removesuffix(options)
+    path = resolve(folder, path.removeprefix("file://"))
     if not is_remote(path):
         path = posixpath.normpath(path)
-    return path.removeprefix(f"{folder}/")
+    below = path.removesuffix(options).removeprefix(f"{folder}/")
+    # Elsewhere in a bucket it keeps its options, which the root cannot give back.
+    return path if is_remote(below) else below
 
 
 def leads_out(path: str) -> bool:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ames_ray.datasets.manifest import Manifest
 from ames_ray.errors import StoreError
 from ames_ray.store.info import describe_store
 from ames_ray.store.merge import merge
 from ames_ray.store.reader import Store
 from ames_ray.store.removed import write_removed
 from ames_ray.store.verify import verify
+from ames_ray.types import ImageRecord
 from tests.store.builders import all_features, hashes, make_manifest, make_store, same
 
 KILLED = """
@@ -116,6 +118,16 @@ def test_images_of_two_folders(tmp_path: Path) -> None:
     both = merge([one, two], str(tmp_path / "both"))
     assert both.manifest.root == "/data"
     assert [record.uri for record in both.manifest][2:4] == ["/data/paris/a/img2.jpg", "/data/r1m/a/img0.jpg"]
+
+
+def test_images_of_two_folders_of_a_bucket_keep_the_options_of_its_address(tmp_path: Path) -> None:
+    options = "?endpoint_override=localhost:9000&scheme=http"
+    stores = [
+        make_store(tmp_path / name, manifest=Manifest.from_records([ImageRecord(0, name, "a.jpg")], root))
+        for name, root in ((n, f"s3://bucket/{n}{options}") for n in ("paris", "r1m"))
+    ]
+    both = Store.open(merge(stores, str(tmp_path / "both")).storage.uri)
+    assert [r.uri for r in both.manifest] == [f"s3://bucket/{n}/a.jpg{options}" for n in ("paris", "r1m")]
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
