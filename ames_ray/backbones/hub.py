@@ -52,6 +52,8 @@ def locate(model: str, patterns: tuple[str, ...], what: str) -> Path:
 def load_pretrained(model: str, config: PretrainedConfig) -> tuple[Any, str]:
     """The `transformers` model of `config` with the weights of a folder or id, every one of them matched.
 
+    Nothing that lies there is unpickled or run.
+
     Returns:
         The model in float32 and evaluation mode, and the SHA-256 of its weights.
 
@@ -65,8 +67,9 @@ def load_pretrained(model: str, config: PretrainedConfig) -> tuple[Any, str]:
     folder = locate(model, ("model*.safetensors", "*.json"), "model.safetensors")
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
+        pickled = ", only pickles, which are not read" if any(folder.glob("*.bin")) else ""
         raise WeightsError(
-            f"{folder} holds no model.safetensors",
+            f"{folder} holds no model.safetensors{pickled}",
             "fetch it with `hf download`, or let save_pretrained of transformers write it",
         )
     with _quiet():
@@ -75,6 +78,7 @@ def load_pretrained(model: str, config: PretrainedConfig) -> tuple[Any, str]:
             config=config,
             dtype="float32",
             use_safetensors=True,
+            trust_remote_code=False,
             local_files_only=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,

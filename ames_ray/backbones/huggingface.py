@@ -81,9 +81,14 @@ def _configs(model: str) -> tuple[PretrainedConfig, dict[str, Any]]:
 
     folder = locate(model, _CONFIG_FILES, "config.json")
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        # By default transformers asks whether to run code that the model brings, and takes stdin's "y".
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{folder / 'config.json'} cannot be used: {first_line(error)}") from None
+        raise WeightsError(
+            f"{folder / 'config.json'} cannot be used: {first_line(error)}",
+            f"known are {', '.join(_CLASS_TOKEN)}; code that comes with a model never runs: for another type "
+            "write backbone=module:function",
+        ) from None
     config = getattr(config, "vision_config", config)
     if config.model_type not in _CLASS_TOKEN:
         raise ConfigError(
