@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -65,8 +64,10 @@ def build_manifest(options: DatasetOptions) -> Manifest:
         DatasetError: The name is unknown, a file that the list needs is missing or malformed, or it is empty.
         UnsafeFileError: A path leaves its root, or a pickle would run code.
     """
-    if options.dataset == "list" and (options.list_file or "").endswith(".parquet"):
-        return _own_manifest(options, absolute(options.list_file or ""))
+    if options.dataset == "list" and options.list_file is not None:
+        storage, name = Storage.of_file(options.list_file)
+        if name.endswith(".parquet"):
+            return _own_manifest(options, storage, name)
     build = _BUILDERS.get(options.dataset)
     if build is None:
         near = get_close_matches(options.dataset, NAMES, n=1, cutoff=0.4)
@@ -78,12 +79,11 @@ def build_manifest(options: DatasetOptions) -> Manifest:
     )
 
 
-def _own_manifest(options: DatasetOptions, list_file: str) -> Manifest:
-    folder, name = posixpath.split(list_file)
-    manifest = replace(Manifest.read(Storage.at(folder), name), allow_outside=options.allow_outside)
+def _own_manifest(options: DatasetOptions, storage: Storage, name: str) -> Manifest:
+    manifest = replace(Manifest.read(storage, name), allow_outside=options.allow_outside)
     if options.split is not None:
         raise DatasetError(
-            f"split={options.split} was given, but the rows of {list_file} carry their own",
+            f"split={options.split} was given, but the rows of {storage.address(name)} carry their own",
             "leave split= out",
         )
     if options.data_root is not None:
@@ -108,14 +108,13 @@ def _folder(options: DatasetOptions) -> _Listing:
 def _list(options: DatasetOptions) -> _Listing:
     if options.list_file is None:
         raise DatasetError("dataset=list needs list_file=FILE", "for a folder of photos pass images=FOLDER")
-    path = absolute(options.list_file)
-    root = options.data_root or posixpath.dirname(path)
-    return _Listing(_text_list(path, options.split), absolute(root))
+    root = options.data_root or Storage.of_file(options.list_file)[0].uri
+    return _Listing(_text_list(options.list_file, options.split), absolute(root))
 
 
 def _text_list(path: str, split: str | None) -> Iterator[ImageRecord]:
-    folder, name = posixpath.split(path)
-    return read_list(list_lines(_with(Storage.at(folder), name), name), path, split)
+    storage, name = Storage.of_file(path)
+    return read_list(list_lines(_with(storage, name), name), storage.address(name), split)
 
 
 def _revisited(name: str, options: DatasetOptions) -> _Listing:
@@ -135,8 +134,8 @@ def _revisited(name: str, options: DatasetOptions) -> _Listing:
 def _r1m(options: DatasetOptions) -> _Listing:
     split = _split(options, ("distractor",))
     root = _data_root(options)
-    list_file = options.list_file or f"{root}/{R1M_FOLDER}/{R1M_FOLDER}.txt"
-    records = _text_list(absolute(list_file), split)
+    list_file = options.list_file or resolve(root, f"{R1M_FOLDER}/{R1M_FOLDER}.txt")
+    records = _text_list(list_file, split)
     placed = (replace(record, uri=resolve(f"{R1M_FOLDER}/jpg", record.uri)) for record in records)
     return _Listing(placed, root)
 
@@ -152,14 +151,13 @@ def _with_r1m(name: str, options: DatasetOptions) -> _Listing:
 def _gldv2(split: str, options: DatasetOptions) -> _Listing:
     root = _data_root(options)
     _split(options, (gldv2.SPLIT_NAMES[split],))
-    storage = Storage.at(root).child("gldv2")
     if options.list_file is None:
+        storage = Storage.at(root).child("gldv2")
         name = gldv2.list_file(storage, split)
-    elif options.list_file.endswith(".csv"):
-        folder, name = posixpath.split(absolute(options.list_file))
-        storage = Storage.at(folder)
     else:
-        return _Listing(_text_list(absolute(options.list_file), gldv2.SPLIT_NAMES[split]), root)
+        storage, name = Storage.of_file(options.list_file)
+        if not name.endswith(".csv"):
+            return _Listing(_text_list(options.list_file, gldv2.SPLIT_NAMES[split]), root)
     return _Listing(gldv2.read_split(storage, name, split, f"gldv2/{split}"), root)
 
 

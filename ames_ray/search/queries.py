@@ -44,9 +44,12 @@ def find_queries(query: str, bbox: Box | None = None) -> list[ImageRecord]:
         ConfigError: A box is given with a folder.
         DatasetError: The folder holds no picture.
     """
-    is_folder = not is_picture(query) if is_remote(query) else Path(query).is_dir()
+    remote = is_remote(query)
+    # Behind a `?` stand the options of an address.
+    name = (query.partition("?")[0] if remote else query).rstrip("/").rpartition("/")[2]
+    is_folder = not is_picture(name) if remote else Path(query).is_dir()
     if not is_folder:
-        return [ImageRecord(0, query.rstrip("/").rpartition("/")[2], query, "query", bbox)]
+        return [ImageRecord(0, name, query, "query", bbox)]
     if bbox is not None:
         raise ConfigError(f"bbox= belongs to one photo, and {query} is a folder", "pass query=PHOTO")
     manifest = build_manifest(DatasetOptions(images=query))

@@ -143,7 +143,7 @@ def test_what_is_named_is_an_address_that_works(
 
 
 def test_lists_may_lie_in_a_bucket_whose_address_has_options(
-    stores: Path, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stores: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     folder = Storage.at(f"s3://{BUCKET}/lists?endpoint_override={s3.host}&scheme=http")
@@ -161,7 +161,8 @@ def test_lists_may_lie_in_a_bucket_whose_address_has_options(
         assert "3, read and decoded" in capsys.readouterr().out
 
     folder.publish("bad.txt", b"photo0.jpg\n\nphoto1.jpg\n")
-    for name, problem in (("bad.txt", ", line 2 is empty"), ("no.txt", " does not exist"), ("no.parquet", "")):
+    problems = {"bad.txt": ", line 2 is empty", "no.txt": " does not exist", "no.parquet": ""}
+    for name, problem in problems.items():
         assert main(["check", "dataset=list", f"list_file={folder.address(name)}"]) == 2
         assert f"{folder.address(name)}{problem}" in " ".join(capsys.readouterr().err.split())
 
