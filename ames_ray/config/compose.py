@@ -41,8 +41,11 @@ _OPEN_CHOICES = {
 _HAS_NAME = re.compile(r"-|[\w.@+~]+=")
 """How a word begins that is no path or address: those may hold `=`, behind a `/`, a `:` or a `?`."""
 
-_ITEM = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")(?=\s*(?:,|$))|([^,\s][^,]*?)(?=\s*(?:,|$))""")
+_VALUE = r"""(?:('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|([^,\s][^,]*?))(?=\s*(?:,|$))"""
+_ITEM = re.compile(rf"(){_VALUE}")
 """An item of a list: in quotes, or as it is, up to the next comma."""
+_PAIR = re.compile(rf"([^:,]+:\s*){_VALUE}")
+"""An item of a mapping, behind its name and the first colon."""
 
 
 def config_folder() -> Path:
@@ -153,18 +156,24 @@ def _for_hydra(job: type[JobConfig], key: str, value: str) -> str:
 
 
 def _quoted(options: list[Any], value: str) -> str:
-    """Text, or the names of a list of names, in Hydra's quotes; anything else as it is.
+    """Text, or the texts of a list or a mapping of texts, in Hydra's quotes; anything else as it is.
 
     Names are quoted as well where they look like numbers: to Hydra `2024_01` is 202401.
     """
     if str in options:
         return _in_quotes(value)
-    items = [typing.get_args(option) for option in options if typing.get_origin(option) is list]
-    if not any(str in _options(item) for (item,) in items):
-        return value
-    if value.startswith("[") and value.endswith("]"):
-        return f"[{_ITEM.sub(lambda item: item[1] or _in_quotes(item[2]), value[1:-1])}]"
-    return _in_quotes(value)
+    several = [option for option in options if typing.get_origin(option) in (list, dict)]
+    texts = {typing.get_origin(o) for o in several if str in _options(typing.get_args(o)[-1])}
+    if list in texts:
+        inside = value.startswith("[") and value.endswith("]")
+        return f"[{_each(_ITEM, value[1:-1])}]" if inside else _in_quotes(value)
+    if dict in texts and value.startswith("{") and value.endswith("}"):
+        return f"{{{_each(_PAIR, value[1:-1])}}}"
+    return value
+
+
+def _each(item: re.Pattern[str], items: str) -> str:
+    return item.sub(lambda found: found[1] + (found[2] or _in_quotes(found[3])), items)
 
 
 def _in_quotes(value: str) -> str:

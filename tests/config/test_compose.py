@@ -62,6 +62,9 @@ def test_relative_paths_become_absolute_and_addresses_stay() -> None:
     config = compose(ExtractConfig, ["images=photos", "output=s3://bucket/store"])
     assert config.images == str(Path("photos").absolute())
     assert config.output == "s3://bucket/store"
+    config = compose(ExtractConfig, ["images=~/photos", "output=file:///my/store"])
+    assert config.images == str(Path.home() / "photos")
+    assert config.output == "/my/store"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,12 @@ def test_relative_paths_become_absolute_and_addresses_stay() -> None:
         (["save_path=x"], "'save_path' is called 'output' here", "write output=x"),
         (["photos/"], "'photos/' is not of the form key=value", ""),
         (["format=zarr"], "format='zarr'", "file format of the shards"),
+        (
+            ["images=~nobody-here/x"],
+            "~nobody-here/x begins with the home of a user",
+            "write ./~nobody-here/x if",
+        ),
+        (["detector=~nobody-here/x"], "~nobody-here/x begins with the home of a user", ""),
         (["dataset=r1m"], "images= goes with dataset=folder", ""),
     ],
 )
