@@ -75,6 +75,9 @@ class MutualReranker:
     Args:
         ratio: What the distance of a match, as a share of that to the second nearest descriptor, is below.
 
+    Attributes:
+        ratio: The same.
+
     Raises:
         ConfigError: The ratio is not above 0 and at most 1.
     """
@@ -82,7 +85,7 @@ class MutualReranker:
     def __init__(self, ratio: float) -> None:
         if not 0 < ratio <= 1:
             raise ConfigError(f"ratio={ratio}: allowed are numbers above 0, up to 1")
-        self._ratio = ratio
+        self.ratio = ratio
         digest = hashlib.sha256(f"mutual nearest neighbours, ratio {ratio!r}".encode()).hexdigest()
         self._spec = RerankerSpec("mutual", "sift", DIM, "float16", DIM, digest, digest)
 
@@ -103,7 +106,7 @@ class MutualReranker:
             part = slice(number * share, (number + 1) * share)
             own = _numbers(query.descriptors[number][query.valid[number]])
             valid = gallery.valid[part]
-            counts = (mutual_ratios(own, _numbers(gallery.descriptors[part]), valid) < self._ratio).sum(1)
+            counts = (mutual_ratios(own, _numbers(gallery.descriptors[part]), valid) < self.ratio).sum(1)
             some = valid.any(1) & (len(own) > 0)
             found[part] = np.where(some, counts, np.finfo(np.float32).min)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,9 +11,11 @@ from ames_ray.errors import StoreError
 from ames_ray.evaluation.ensemble import Ensemble, ensemble_scores, match_probability
 from ames_ray.model.projection import PROJECTION
 from ames_ray.retrieval.fit import check_fits
-from ames_ray.search.match import Matches, mutual_matches
+from ames_ray.search.match import Matches, counted_matches, mutual_matches
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ames_ray.model.reranker import Reranker
@@ -59,6 +62,15 @@ class Attentive(Protocol):
         """(B, Q, T) last cross-attention of query descriptors to the images', mean of the heads."""
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """A re-ranker that counts matches."""
+
+    @property
+    def ratio(self) -> float:
+        """Largest ratio of a match, see `mutual_matches`."""
+
+
 class MutualComparison:
     """Counts mutual nearest neighbours: needs no weights, and works for any float descriptors."""
 
@@ -85,7 +97,7 @@ class MutualComparison:
 
     def matches(self, query: FeatureBatch, images: FeatureBatch) -> list[Matches]:
         """See `Comparison`."""
-        return _all_matches(query, images)
+        return _all_matches(query, images, mutual_matches)
 
 
 class NetworkComparison:
@@ -127,12 +139,16 @@ class NetworkComparison:
                 _strongest(look[np.ix_(real, valid)])
                 for look, valid in zip(attention, images.valid, strict=True)
             ]
-        return _all_matches(query, images)
+        if isinstance(self._reranker, Counting):
+            return _all_matches(query, images, partial(counted_matches, ratio=self._reranker.ratio))
+        return _all_matches(query, images, mutual_matches)
 
 
-def _all_matches(query: FeatureBatch, images: FeatureBatch) -> list[Matches]:
+def _all_matches(
+    query: FeatureBatch, images: FeatureBatch, match: Callable[[AnyArray, AnyArray], Matches]
+) -> list[Matches]:
     mine = _real(query, 0)
-    return [mutual_matches(mine, _real(images, index)) for index in range(len(images.rows))]
+    return [match(mine, _real(images, index)) for index in range(len(images.rows))]
 
 
 def _real(batch: FeatureBatch, index: int) -> AnyArray:

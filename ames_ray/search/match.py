@@ -48,13 +48,17 @@ def mutual_matches(query: AnyArray, image: AnyArray, ratio: float = RATIO) -> Ma
         ratio: See `RATIO`. An image with a single descriptor has no second one, and matches nothing.
 
     Returns:
-        At most min(N, M) matches, as many as `MutualReranker` counts; their strength is the cosine, negative
-        ones cut to 0.
+        At most min(N, M) matches; their strength is the cosine, negative ones cut to 0.
     """
+    return counted_matches(_normalised(query), _normalised(image), ratio)
+
+
+def counted_matches(query: AnyArray, image: AnyArray, ratio: float) -> Matches:
+    """The same by inner products of the descriptors as they are: those that `MutualReranker` counts."""
     if not len(query) or not len(image):
         nothing = np.empty(0, np.int64)
         return Matches(nothing, nothing, np.empty(0, np.float32))
-    cosines = _normalised(image) @ _normalised(query).T
+    cosines = np.asarray(image, np.float32) @ np.asarray(query, np.float32).T
     best = cosines.max(axis=0)
     to_image, ratios = ratio_test(cosines)
     keep = np.flatnonzero(ratios < ratio)
