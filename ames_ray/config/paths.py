@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
 
+from ames_ray.datasets.paths import expanded
 from ames_ray.files import is_remote, refuse_password
 
 
 def _absolute(value: str) -> str:
     refuse_password(value)
-    return value if is_remote(value) else str(Path(value).expanduser().absolute())
+    return value if is_remote(value) else str(expanded(value.removeprefix("file://")).absolute())
 
 
 def _absolute_if_file(value: str) -> str:
-    return _absolute(value) if Path(value).expanduser().exists() else value
+    return _absolute(value) if expanded(value).exists() else value
 
 
 def _absolute_model(value: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ames_ray.config.compose import config_folder
+from ames_ray.datasets.paths import expanded
 from ames_ray.errors import ConfigError
 from ames_ray.files import is_remote
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FOLDER = "sweeps"
 
@@ -19,7 +23,7 @@ def sweep_path(sweep: str) -> Path:
     """
     folder = config_folder() / _FOLDER
     known = sorted(path.stem for path in folder.glob("*.yaml"))
-    path = folder / f"{sweep}.yaml" if sweep in known else Path(sweep).expanduser()
+    path = folder / f"{sweep}.yaml" if sweep in known else expanded(sweep)
     if not path.is_file():
         raise ConfigError(
             f"sweep={sweep}: there is no such sweep, and no such file",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from ames_ray.datasets.paths import absolute
+from ames_ray.datasets.paths import absolute, expanded
 from ames_ray.datasets.registry import R1M_FOLDER
 from ames_ray.errors import ConfigError, DatasetError, StoreError
 from ames_ray.files import Storage, is_remote
@@ -171,7 +171,7 @@ def _ranking(folder: Path, nn_file: str) -> Path | str:
     """The file in the data set's folder, or where there is none, what the words mean to a user elsewhere."""
     if is_remote(nn_file):
         return nn_file
-    given = Path(nn_file).expanduser()
+    given = expanded(nn_file)
     inside = folder / given
     return inside if inside.is_file() or not given.is_file() else given.absolute()
 

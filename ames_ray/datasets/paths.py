@@ -7,7 +7,7 @@ import posixpath
 import stat
 from pathlib import Path
 
-from ames_ray.errors import UnsafeFileError
+from ames_ray.errors import ConfigError, UnsafeFileError
 from ames_ray.files import is_remote, refuse_password
 
 IMAGE_SUFFIXES = frozenset(
@@ -21,17 +21,33 @@ def is_picture(path: str) -> bool:
     return posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
+def expanded(path: str) -> Path:
+    """A local path with the home of a user in place of `~` or `~name`.
+
+    Raises:
+        ConfigError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            f"{path} begins with the home of a user that this machine does not know",
+            f"write ./{path} if a file or folder here is called so",
+        ) from None
+
+
 def absolute(root: str | Path) -> str:
     """A root as manifests keep it: absolute, without a slash at its end.
 
     Raises:
+        ConfigError: It begins with the home of an unknown user.
         UnsafeFileError: It carries a password.
     """
     text = str(root).removeprefix("file://")
     if is_remote(text):
         refuse_password(text)
         return text.rstrip("/")
-    path = Path(text).expanduser()
+    path = expanded(text)
     return str(path.resolve() if ".." in path.parts else path.absolute())
 
 
