@@ -102,7 +102,9 @@ def open_shard(storage: Storage, meta: StoreMeta, shard: int) -> Iterator[ShardS
 
 def read_marks(storage: Storage) -> dict[int, ShardSummary]:
     """The summaries of all shards that count, by shard."""
-    names = [f"{PROGRESS}/{name}" for name in storage.names(PROGRESS)]
+    # File managers leave files of their own, such as `.DS_Store`.
+    found = [name for name in storage.names(PROGRESS) if name.removesuffix(".json").isdecimal()]
+    names = [f"{PROGRESS}/{name}" for name in found]
     with ThreadPoolExecutor(_READERS) as pool:
         return {summary.shard: summary for summary in pool.map(partial(_read_mark, storage), names)}
 

@@ -27,6 +27,15 @@ def test_a_sound_store(kind: str, codec: str, tmp_path: Path) -> None:
     assert report.ok
 
 
+def test_what_other_programs_leave_in_folders_is_no_damage(tmp_path: Path) -> None:
+    make_store(tmp_path, 7)
+    for name in (".DS_Store", "._00001.json", "Thumbs.db"):
+        for folder in ("progress", "shards", "."):
+            (tmp_path / folder / name).write_bytes(b"\0\1")
+    assert check(tmp_path).ok
+    assert make_store(tmp_path, 12).meta.rows == 12
+
+
 @FORMATS
 def test_every_kind_of_damage_is_named(kind: str, tmp_path: Path) -> None:
     make_store(tmp_path, 23, format=kind)
