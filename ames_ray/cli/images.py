@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from ames_ray.backbones.registry import uses_network
 from ames_ray.cli.display import Display, duration
@@ -24,6 +25,7 @@ from ames_ray.extraction.plan import (
     size,
 )
 from ames_ray.files import Storage
+from ames_ray.store.job import read_job
 from ames_ray.store.meta import FAILED, JOB, MANIFEST
 
 if TYPE_CHECKING:
@@ -156,16 +158,23 @@ def retry(config: RetryConfig) -> None:
     from ames_ray.store.reader import Store
 
     storage = Storage.at(config.store)
-    if not storage.exists(JOB):
+    how = read_job(storage)
+    if not how:
         raise StoreError(
             f"{storage.address(JOB)} does not exist: the store was not made by `ames-ray extract`",
             "imported and merged stores have no failed rows to redo",
         )
-    how = json.loads(storage.read(JOB))
     how |= {"output": config.store, "overwrite": False, "strict": config.strict}
     how |= {"address": config.address, "workers": config.workers}
-    manifest = Store.open(config.store, allow_partial=True).manifest
-    show(run(ExtractConfig.model_validate(how), manifest, retry=True))
+    try:
+        job = ExtractConfig.model_validate(how)
+    except ValidationError as error:
+        odd = ", ".join(str(found["loc"][0]) for found in error.errors() if found["loc"])
+        raise StoreError(
+            f"{storage.address(JOB)} holds settings that this version of ames-ray does not take: {odd}",
+            "use the version that made the store",
+        ) from None
+    show(run(job, Store.open(config.store, allow_partial=True).manifest, retry=True))
 
 
 def run(

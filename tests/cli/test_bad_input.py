@@ -204,3 +204,20 @@ def test_an_index_that_cannot_be_spread_is_said_at_once(
     monkeypatch.setenv("RAY_ADDRESS", "nowhere")
     assert main(["neighbors", *pair, "index=ivf", "shortlist_size=3", "exclude_self=true"]) == 0
     assert not (load_shortlist(str(tmp_path / "nn.parquet")).rows == np.arange(10)[:, None]).any()
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        (b"{", "job.json cannot be read, it is damaged"),
+        (b"[1]", "job.json cannot be read, it is damaged"),
+        (b'{"images": "/photos", "colour": 1}', "does not take: colour"),
+    ],
+)
+def test_a_job_that_cannot_be_done_again_is_told(
+    tmp_path: Path, job: bytes, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_store(tmp_path / "store", 3)
+    (tmp_path / "store" / "job.json").write_bytes(job)
+    assert main(["store", "retry", str(tmp_path / "store")]) == 2
+    assert message in capsys.readouterr().err
