@@ -64,35 +64,20 @@ def build_manifest(options: DatasetOptions) -> Manifest:
         DatasetError: The name is unknown, a file that the list needs is missing or malformed, or it is empty.
         UnsafeFileError: A path leaves its root, or a pickle would run code.
     """
-    if options.dataset == "list" and options.list_file is not None:
-        storage, name = Storage.of_file(options.list_file)
-        if name.endswith(".parquet"):
-            return _own_manifest(options, storage, name)
     build = _BUILDERS.get(options.dataset)
     if build is None:
         near = get_close_matches(options.dataset, NAMES, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}? " if near else ""
         raise DatasetError(f"dataset={options.dataset} is unknown", f"{hint}allowed are {', '.join(NAMES)}")
+    if options.list_file is not None and options.dataset not in _WITH_LIST:
+        raise DatasetError(
+            f"dataset={options.dataset} has no use for list_file={options.list_file}",
+            "pass dataset=list for a list of your own, with data_root= where its paths start",
+        )
     listing = build(options)
     return Manifest.from_records(
         listing.records, listing.root, notes=listing.notes, allow_outside=options.allow_outside
     )
-
-
-def _own_manifest(options: DatasetOptions, storage: Storage, name: str) -> Manifest:
-    manifest = replace(Manifest.read(storage, name), allow_outside=options.allow_outside)
-    if options.split is not None:
-        raise DatasetError(
-            f"split={options.split} was given, but the rows of {storage.address(name)} carry their own",
-            "leave split= out",
-        )
-    if options.data_root is not None:
-        manifest = manifest.at(options.data_root)
-    if options.crop:
-        return manifest
-    whole = (replace(record, bbox=None) for record in manifest)
-    notes = [_WHOLE if note.endswith(_CROPPED) else note for note in manifest.notes]
-    return Manifest.from_records(whole, manifest.root, notes=notes, allow_outside=options.allow_outside)
 
 
 def _folder(options: DatasetOptions) -> _Listing:
@@ -108,8 +93,27 @@ def _folder(options: DatasetOptions) -> _Listing:
 def _list(options: DatasetOptions) -> _Listing:
     if options.list_file is None:
         raise DatasetError("dataset=list needs list_file=FILE", "for a folder of photos pass images=FOLDER")
-    root = options.data_root or Storage.of_file(options.list_file)[0].uri
-    return _Listing(_text_list(options.list_file, options.split), absolute(root))
+    storage, name = Storage.of_file(options.list_file)
+    if name.endswith(".parquet"):
+        return _own_list(options, storage, name)
+    return _Listing(_text_list(options.list_file, options.split), absolute(options.data_root or storage.uri))
+
+
+def _own_list(options: DatasetOptions, storage: Storage, name: str) -> _Listing:
+    # Its rows pass the guard anew: where links lead is another matter on each machine.
+    manifest = replace(Manifest.read(storage, name), allow_outside=options.allow_outside)
+    if options.split is not None:
+        raise DatasetError(
+            f"split={options.split} was given, but the rows of {storage.address(name)} carry their own",
+            "leave split= out",
+        )
+    if options.data_root is not None:
+        manifest = manifest.at(options.data_root)
+    if options.crop:
+        return _Listing(manifest, manifest.root, manifest.notes)
+    whole = (replace(record, bbox=None) for record in manifest)
+    notes = tuple(_WHOLE if note.endswith(_CROPPED) else note for note in manifest.notes)
+    return _Listing(whole, manifest.root, notes)
 
 
 def _text_list(path: str, split: str | None) -> Iterator[ImageRecord]:
@@ -203,5 +207,9 @@ _BUILDERS: dict[str, Callable[[DatasetOptions], _Listing]] = {
     "gldv2_test": partial(_gldv2, "test"),
     "landmarks_mini": _landmarks_mini,
 }
+_WITH_LIST = frozenset(
+    {"list", "r1m", "roxford5k+r1m", "rparis6k+r1m", "gldv2_train", "gldv2_index", "gldv2_test"}
+)
+"""Those of which `list_file=` may name a part, or all."""
 NAMES = tuple(_BUILDERS)
 """The data sets that have a name."""

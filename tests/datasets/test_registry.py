@@ -171,7 +171,14 @@ def test_a_hostile_manifest_is_refused(root: Path) -> None:
     outside = _build(root, "list", list_file=f"{root}/list.txt", allow_outside=True)
     outside.write(Storage.at(root), "hostile.parquet")
     with pytest.raises(UnsafeFileError, match="/etc/passwd leaves"):
-        list(build_manifest(DatasetOptions("list", list_file=f"{root}/hostile.parquet")))
+        build_manifest(DatasetOptions("list", list_file=f"{root}/hostile.parquet"))
+    (root / "photo.jpg").symlink_to("/etc/passwd")
+    (root / "list.txt").write_text("photo.jpg\n")
+    _build(root, "list", list_file=f"{root}/list.txt", allow_outside=True).write(
+        Storage.at(root), "l.parquet"
+    )
+    with pytest.raises(UnsafeFileError, match=r"photo\.jpg is or follows a symbolic link that leaves"):
+        build_manifest(DatasetOptions("list", list_file=f"{root}/l.parquet"))
 
 
 @pytest.mark.parametrize(
@@ -187,6 +194,11 @@ def test_a_hostile_manifest_is_refused(root: Path) -> None:
         (DatasetOptions("gldv2_train", data_root="/gone"), "holds none of train_clean.csv, train.csv"),
         (DatasetOptions("r1m", data_root="/gone"), "/gone/revisitop1m/revisitop1m.txt does not exist"),
         (DatasetOptions("list"), "dataset=list needs list_file=FILE"),
+        (DatasetOptions(images="/a", list_file="/l.txt"), "dataset=folder has no use for list_file=/l.txt"),
+        (
+            DatasetOptions("roxford5k", list_file="/l.txt"),
+            "has no use for list_file=/l.txt\nhint: pass dataset=list",
+        ),
         (DatasetOptions("folder"), "dataset=folder needs images=FOLDER"),
         (DatasetOptions("list", list_file="/gone/x.parquet"), "x.parquet cannot be read as a manifest"),
     ],
