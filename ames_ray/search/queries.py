@@ -16,7 +16,7 @@ from ames_ray.errors import ConfigError, StoreError
 from ames_ray.extraction.projecting import ProjectingExtractor
 from ames_ray.files import is_remote
 from ames_ray.model.projection import PROJECTED_FROM, PROJECTION
-from ames_ray.store.meta import JOB
+from ames_ray.store.job import read_job
 from ames_ray.types import ImageRecord
 
 if TYPE_CHECKING:
@@ -76,10 +76,11 @@ def build_query_extractor(
         reranker: The model that projected the store, where one did.
 
     Raises:
-        StoreError: The store does not say how it was made, or these weights are not those that made it.
+        StoreError: The store does not say how it was made, or its file that does is damaged; or these weights
+            are not those that made it.
         WeightsError: Weights are missing.
     """
-    settings, made = store.meta.settings, _job(store)
+    settings, made = store.meta.settings, read_job(store.storage)
     if "backbone" not in settings or "imsize" not in settings:
         raise StoreError(
             f"{store.storage.uri} does not say how it was made: no photo can be described alike",
@@ -129,14 +130,6 @@ def _backbone(store: Store, made: Mapping[str, Any], weights: str | None) -> str
 
 def _no_detector(settings: Mapping[str, Any]) -> str | None:
     return NO_DETECTOR if settings.get("detector") == NO_DETECTOR else None
-
-
-def _job(store: Store) -> dict[str, Any]:
-    """The words of the extraction; merged and copied stores have none."""
-    if not store.storage.exists(JOB):
-        return {}
-    made: dict[str, Any] = json.loads(store.storage.read(JOB))
-    return made
 
 
 def _require_alike(store: Store, extractor: Extractor, ignored: frozenset[str] = frozenset()) -> None:

@@ -70,6 +70,15 @@ def test_a_reranker_without_weights(folder: Path, tmp_path: Path) -> None:
     assert b"mutual nearest neighbours of the local descriptors" in (tmp_path / "index.html").read_bytes()
 
 
+def test_a_store_whose_job_is_damaged_is_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "store", tmp_path / "store")
+    (tmp_path / "store" / "job.json").write_text("{")
+    assert main(["search", str(folder / "me.png"), f"store={tmp_path / 'store'}", f"output={tmp_path}"]) == 2
+    assert f"{tmp_path}/store/job.json cannot be read, it is damaged" in capsys.readouterr().err
+
+
 def test_ground_truth_judges(folder: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in (folder / "photos").iterdir())
     truth = {"qimlist": ["me"], "imlist": names, "gnd": [{"easy": [1], "hard": [], "junk": [2]}]}
