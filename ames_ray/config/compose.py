@@ -19,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from ames_ray.config.jobs import JobConfig
+from ames_ray.datasets.paths import expanded
 from ames_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -98,10 +99,10 @@ def _with_preset(words: list[str]) -> list[str]:
 def _preset(group: str, file: str) -> list[str]:
     needed = _PRESETS[group]
     try:
-        preset = yaml.safe_load(Path(file).expanduser().read_text())
+        preset = yaml.safe_load(expanded(file).read_text())
         names = dict.fromkeys([*needed, *preset])
         values = {name: preset[name] for name in names if name != group}
-    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError) as error:
         raise ConfigError(
             f"{group}={file} cannot be used: {error}", f"a preset file gives {', '.join(needed)}"
         ) from None

@@ -110,6 +110,11 @@ def test_a_preset_file_stands_for_its_three_settings(
     assert "num_rerank:\n- 30\n" in shown
     assert main(["config", "evaluate", *words, f"ensemble={tmp_path / 'none.yaml'}"]) == 2
     assert "none.yaml" in capsys.readouterr().err
+    (tmp_path / "picture.yaml").write_bytes(b"\xff\xd8\xff")
+    assert main(["config", "evaluate", *words, f"ensemble={tmp_path / 'picture.yaml'}"]) == 2
+    assert "a preset file gives lamb, temp, num_rerank" in capsys.readouterr().err
+    assert main(["config", "evaluate", *words, "ensemble=~nobody-here/x.yaml"]) == 2
+    assert "begins with the home of a user" in capsys.readouterr().err
 
 
 def test_settings_are_tuned_on_gldv2_val_unless_told_otherwise(
