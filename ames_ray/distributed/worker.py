@@ -63,21 +63,29 @@ class ExtractWorker:
 
 
 def probe(config: ExtractConfig, records: Sequence[ImageRecord]) -> ExtractorSpec | AmesError:
-    """Take the first readable image, if any, through everything, as a worker will; returns what it yields.
+    """Take the first usable image, if any, through everything, as a worker will; returns what it yields.
 
-    Where none is, `overwrite` is refused: no store is deleted for images that are not there. An AmesError is
-    returned, not raised: Ray would wrap it into a page of its own.
+    What the network raises on all that can be read is raised, as no image is to blame. Where none can be,
+    `overwrite` is refused: no store is deleted for images that are not there. An AmesError is returned, not
+    raised: Ray would wrap it into a page of its own.
     """
     try:
         device, _ = _settle(config)
         extractor = make_extractor(config, device)
     except AmesError as error:
         return error
+    failure: Exception | None = None
     for record in records:
         ready = prepare(record, extractor, read_options(config))
         if isinstance(ready, Prepared):
-            extractor.extract([ready])
-            return extractor.spec
+            try:
+                extractor.extract([ready])
+            except Exception as error:  # noqa: BLE001 - a network may raise anything
+                failure = error
+            else:
+                return extractor.spec
+    if failure is not None:
+        raise failure
     if records and config.overwrite:
         return DatasetError(
             f"none of the first {len(records)} images can be read, such as {records[0].uri}",

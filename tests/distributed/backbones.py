@@ -1,4 +1,4 @@
-"""Backbones of one's own, as a user would write them: one that dies, one that is slow, one that stalls."""
+"""Backbones of one's own, as a user would write them: one that dies, one that raises, one that is slow …"""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ POISON = (1, 2, 3)
 def poisonable(weights: str | None = None) -> PictureBackbone:
     """The blank backbone, but some pictures kill it as a segmentation fault in a decoder would."""
     return _blank_after(lambda pixels: os._exit(9) if _poisonous(pixels) else None, weights)
+
+
+def raising(weights: str | None = None) -> PictureBackbone:
+    """The blank backbone, but it raises on a picture that would kill the other one."""
+
+    def complain(pixels: Pixels) -> None:
+        if _poisonous(pixels):
+            raise ZeroDivisionError("no contrast")
+
+    return _blank_after(complain, weights)
 
 
 def deadly(weights: str | None = None) -> PictureBackbone:

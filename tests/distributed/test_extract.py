@@ -102,6 +102,17 @@ def test_every_kind_of_bad_file_in_one_run(tmp_path: Path) -> None:
         extract(tmp_path / "photos", tmp_path / "store", "max_pixels=1000000", "strict=true")
 
 
+def test_a_picture_on_which_the_network_raises_is_a_row_wherever_it_is(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 3)
+    poison(tmp_path / "photos" / "a.png")  # the first of all
+    words = ["backbone=tests.distributed.backbones:raising"]
+    assert extract(tmp_path / "photos", tmp_path / "store", *words).failed == {"network_failed": 1}
+    (tmp_path / "bad").mkdir()
+    poison(tmp_path / "bad" / "a.png")
+    with pytest.raises(RunError, match="ZeroDivisionError: no contrast"):
+        extract(tmp_path / "bad", tmp_path / "never", *words)
+
+
 def test_repaired_files_are_retried_alone(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     make_photos(photos, 12)
