@@ -16,6 +16,7 @@ import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ames_ray.distributed.address import require_cluster
 from ames_ray.distributed.stream import readable
 from ames_ray.errors import ResourceError
 
@@ -88,6 +89,8 @@ def _start(address: str | None, logical_cpus: int) -> None:
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE_BYTES,
     }
+    if address:
+        require_cluster(address)
     for tries_left in reversed(range(1 if address else _TRIES)):
         others = set(psutil.Process().children())
         try:
