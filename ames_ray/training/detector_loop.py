@@ -125,16 +125,14 @@ def fit_detector(
 
     Raises:
         ConfigError: The folder holds a run with other settings.
-        RunError: The first hundred steps have no two pictures of one landmark to learn from. Or the loss is
-            not finite; says which pictures the batch held.
+        RunError: The loss is not finite, or the first hundred steps have no two pictures of one landmark.
     """
     detector = new_detector(source.dim, options.seed).to(device).train()
     optimizer = torch.optim.AdamW(detector.parameters(), lr=options.lr, weight_decay=options.weight_decay)
     decides = deciding(options, settings)
     checkpoints = Checkpoints(output.child(CHECKPOINTS))
     first = 0 if anew else _resume(checkpoints, detector, optimizer, decides, output)
-    if first < options.steps:
-        _require_pairs(source, batches, range(first, first + min(_TRIED, options.steps)))
+    _require_pairs(source, batches, first, options.steps)
     if anew:
         clear_run(output, DETECTOR_RUN)
     log = TrainLog(output, first)
@@ -164,17 +162,19 @@ def deciding(options: DetectorOptions, settings: Mapping[str, Any]) -> dict[str,
     return _deciding({**asdict(options), **settings})
 
 
-def _require_pairs(source: MapSource, batches: LandmarkBatches, steps: range) -> None:
+def _require_pairs(source: MapSource, batches: LandmarkBatches, first: int, steps: int) -> None:
     """Refuse pictures of which no two can be compared, before anything is deleted or trained on them.
 
     It costs the reading of one batch, where the pictures are as they should be.
     """
-    for step in steps:
+    if first == steps:
+        return
+    looked_at = min(_TRIED, steps)
+    for step in range(first, first + looked_at):
         rows = batches.rows(step)
-        labels = batches.labels(rows[_usable(source.prepare(rows))])
-        if _has_pair(labels):
+        if _has_pair(batches.labels(rows[_usable(source.prepare(rows))])):
             return
-    found = f"in {len(steps):,} steps no two pictures of one landmark could be read"
+    found = f"in {looked_at:,} steps no two pictures of one landmark could be read"
     trouble = source.trouble()
     raise RunError(
         f"{found}; {trouble}" if trouble else found,
