@@ -38,6 +38,23 @@ def embed(uris: Sequence[str]) -> list[list[str | None]]:
     return [found[first : first + SHELF] for first in range(0, len(found), SHELF)]
 
 
+def small_webp(uri: str, edge: int, quality: int, max_pixels: int) -> bytes:
+    """A picture as WebP, its longer side cut down to `edge` pixels.
+
+    Args:
+        uri: Its address.
+        edge: Longer side [pixels].
+        quality: Of the encoder, up to 100.
+        max_pixels: Larger pictures are refused.
+
+    Raises:
+        ImageError: It cannot be read any more.
+    """
+    pixels = decode(read_bytes(uri), max_pixels=max_pixels, truncated="keep").pixels
+    _, data = cv2.imencode(".webp", shrunk(pixels, edge), [cv2.IMWRITE_WEBP_QUALITY, quality])
+    return data.tobytes()
+
+
 def shrunk(pixels: Pixels, edge: int) -> Pixels:
     """The picture with its longer side cut down to `edge` pixels; a smaller one as it is."""
     rows, columns = pixels.shape[:2]
@@ -49,8 +66,6 @@ def shrunk(pixels: Pixels, edge: int) -> Pixels:
 
 def _embedded(uri: str, edge: int) -> str | None:
     try:
-        pixels = decode(read_bytes(uri), max_pixels=_MAX_PIXELS, truncated="keep").pixels
+        return base64.b64encode(small_webp(uri, edge, _QUALITY, _MAX_PIXELS)).decode()
     except ImageError:
         return None
-    _, data = cv2.imencode(".webp", shrunk(pixels, edge), [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
-    return base64.b64encode(data.tobytes()).decode()

@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 
 from ames_ray.config.photo_search import open_search
+from ames_ray.descriptors.reading import describe
 from ames_ray.errors import AmesError, ImageError
 from ames_ray.images import reasons
-from ames_ray.images.read import decode, read_bytes
-from ames_ray.report.pictures import shrunk
+from ames_ray.images.read import decode
+from ames_ray.report.pictures import small_webp
 from ames_ray.store.content import read_content
 from ames_ray.store.reader import Store
 from ames_ray.types import ImageRecord
@@ -140,7 +141,7 @@ class SearchEngine:
         with self._lock:
             kept = self._thumbnails.get(row)
         if kept is None:
-            kept = _small(store.manifest.record(row).uri, photos.reading.max_pixels)
+            kept = small_webp(store.manifest.record(row).uri, _EDGE, _QUALITY, photos.reading.max_pixels)
             with self._lock:
                 if photos is self._photos:
                     self._thumbnails[row] = kept
@@ -161,8 +162,8 @@ class SearchEngine:
     def _describe(self, photos: PhotoSearch, data: bytes, bbox: Box | None) -> ImageFeatures:
         record = ImageRecord(0, "upload", "", "query", bbox)
         image = decode(data, max_pixels=self._max_pixels(photos), truncated=photos.reading.truncated)
-        extractor = photos.extractor
-        features = extractor.extract([extractor.prepare(record, image.pixels, image.flag)])[0]
+        ready = photos.extractor.prepare(record, image.pixels, image.flag)
+        features = describe([ready], photos.extractor)[0]
         if features.reason is not None:
             raise ImageError(features.reason)
         return features
@@ -176,9 +177,3 @@ class SearchEngine:
         except ImageError:
             # A store may ask for more than this picture has; the first photo pays then.
             return
-
-
-def _small(uri: str, max_pixels: int) -> bytes:
-    pixels = decode(read_bytes(uri), max_pixels=max_pixels, truncated="keep").pixels
-    _, data = cv2.imencode(".webp", shrunk(pixels, _EDGE), [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
-    return data.tobytes()

@@ -21,15 +21,19 @@ from ames_ray.config.compose import compose
 from ames_ray.config.serve import ServeConfig
 from ames_ray.descriptors.reading import describe_picture
 from ames_ray.errors import StoreError
-from ames_ray.files import Storage
+from ames_ray.files import Storage, to_json
 from ames_ray.search.comparison import MutualComparison
 from ames_ray.search.queries import build_query_extractor, find_queries, read_options
 from ames_ray.search.searcher import Searcher, SearchOptions
 from ames_ray.service import uploads
 from ames_ray.service.app import make_app
 from ames_ray.service.engine import SearchEngine
+from ames_ray.store.meta import JOB
 from ames_ray.store.reader import Store
 from ames_ray.store.removed import write_removed
+from tests.distributed.backbones import POISON
+from tests.extract_here import extract_here
+from tests.photos import make_photos
 from tests.service.server import running
 
 REMOVED = 2
@@ -136,6 +140,22 @@ def test_bad_photos_are_refused_with_their_reason(client: TestClient, photo: byt
     refused(client.post("/search", content=flat), 422, "no_features")
     huge = cv2.imencode(".png", np.zeros((1000, 1000), np.uint8))[1].tobytes()
     refused(client.post("/search", content=huge), 413, "too_many_pixels")
+
+
+def test_a_photo_on_which_the_network_fails_is_refused_and_the_next_one_is_searched(tmp_path: Path) -> None:
+    backbone = "tests.distributed.backbones:raising"
+    make_photos(tmp_path / "photos", 3)
+    extract_here([f"images={tmp_path / 'photos'}", f"output={tmp_path / 'store'}", f"backbone={backbone}"])
+    # As the command leaves it: who made the store describes the photos.
+    Storage.at(tmp_path / "store").publish(JOB, to_json({"backbone": backbone}))
+    pixels = np.full((64, 64, 3), 90, np.uint8)
+    good = cv2.imencode(".png", pixels)[1].tobytes()
+    pixels[0, 0] = POISON
+    bad = cv2.imencode(".png", pixels)[1].tobytes()
+    engine = SearchEngine(compose(ServeConfig, [f"store={tmp_path / 'store'}"]), "cpu")
+    with TestClient(make_app(engine), "http://localhost:8000", raise_server_exceptions=False) as client:
+        refused(client.post("/search", content=bad), 422, "network_failed")
+        assert len(client.post("/search", content=good).json()["results"]) == 3
 
 
 def test_bad_requests_are_refused(client: TestClient, photo: bytes) -> None:
