@@ -17,7 +17,7 @@ from ames_ray.files import Storage, to_json
 from ames_ray.report.compare import compare as compare_evaluations
 from ames_ray.report.evaluation import Evaluation, curves
 from ames_ray.report.evaluation_page import evaluation_page
-from ames_ray.report.evaluation_sources import gallery_of, protocol_of, query_list, rankings
+from ames_ray.report.evaluation_sources import benchmark_of, gallery_of, query_list, rankings
 from ames_ray.report.found import find_all, page_address
 from ames_ray.report.query_pictures import query_pictures
 from ames_ray.report.training_page import training_page
@@ -72,7 +72,7 @@ def _tuning(uri: str, missing: list[str]) -> bytes:
 def _evaluation(uri: str, config: ReportConfig, missing: list[str]) -> bytes:
     evaluation = Evaluation.read(uri)
     no_curves = "no precision over recall"
-    found = _or_missing(missing, no_curves, lambda: rankings(evaluation, protocol_of(evaluation)))
+    found = _or_missing(missing, no_curves, lambda: rankings(evaluation, benchmark_of(evaluation)))
     drawn = _or_missing(missing, no_curves, partial(curves, found)) if found else None
     queries = _or_missing(missing, "no names and pictures of the queries", lambda: query_list(evaluation))
     pictures = None

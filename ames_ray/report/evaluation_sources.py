@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ames_ray.errors import AmesError, DatasetError
@@ -14,13 +13,12 @@ from ames_ray.retrieval.kept import read_shortlist
 from ames_ray.store.reader import Store
 
 if TYPE_CHECKING:
-    from ames_ray.evaluation.protocol import Protocol
     from ames_ray.evaluation.scores import PairScores, Shortlist
     from ames_ray.report.evaluation import Evaluation
     from ames_ray.types import ImageRecord
 
 
-def protocol_of(evaluation: Evaluation) -> Protocol:
+def benchmark_of(evaluation: Evaluation) -> Benchmark:
     """The benchmark that a result was measured with, its ground truth read again.
 
     Raises:
@@ -29,21 +27,21 @@ def protocol_of(evaluation: Evaluation) -> Protocol:
     truth = evaluation.config.get("ground_truth")
     if truth is None:
         raise AmesError(f"{evaluation.name} does not name its ground truth")
-    return Benchmark.read(truth, evaluation.config.get("protocol")).protocol
+    return Benchmark.read(truth, evaluation.config.get("protocol"))
 
 
-def rankings(evaluation: Evaluation, protocol: Protocol) -> Rankings:
+def rankings(evaluation: Evaluation, benchmark: Benchmark) -> Rankings:
     """The rankings of a result, from what lies beside it or where its settings say.
 
     Raises:
         AmesError: They are not there any more.
     """
-    shortlist = _shortlist(evaluation, protocol)
+    shortlist = _shortlist(evaluation, benchmark)
     settings = evaluation.best["settings"]
     if not settings:
-        return Rankings(protocol, shortlist)
+        return Rankings(benchmark.protocol, shortlist)
     ensemble = Ensemble(settings["lamb"], settings["temp"], int(settings["num_rerank"]))
-    return Rankings(protocol, shortlist, _scores(evaluation, shortlist), ensemble)
+    return Rankings(benchmark.protocol, shortlist, _scores(evaluation, shortlist), ensemble)
 
 
 def query_list(evaluation: Evaluation) -> list[ImageRecord]:
@@ -65,11 +63,11 @@ def gallery_of(evaluation: Evaluation) -> list[Store]:
     return [Store.open(uri) for uri in evaluation.config.get("gallery", [])]
 
 
-def _shortlist(evaluation: Evaluation, protocol: Protocol) -> Shortlist:
+def _shortlist(evaluation: Evaluation, benchmark: Benchmark) -> Shortlist:
     """The first ranking of the run, the longest that the result's own words fit; cut to its queries."""
     given = evaluation.config.get("nn_file")
     if given:
-        return _first_queries(read_shortlist(given), protocol)
+        return benchmark.queries_of(read_shortlist(given))
     wanted = evaluation.document["card"].get("settings", {}).get("shortlist", {})
     found = [load_shortlist(uri) for uri in _kept(evaluation, "neighbors-")]
     own = [
@@ -78,11 +76,11 @@ def _shortlist(evaluation: Evaluation, protocol: Protocol) -> Shortlist:
         if ranking.query_manifest == wanted.get("query_manifest")
         and ranking.gallery_manifest == wanted.get("gallery_manifest")
         and all(wanted.get(key) == value for key, value in ranking.settings.items())
-        and len(ranking) >= protocol.queries
+        and len(ranking) >= benchmark.protocol.queries
     ]
     if not own:
         raise _gone(evaluation, "ranking")
-    return _first_queries(max(own, key=_length), protocol)
+    return benchmark.queries_of(max(own, key=_length))
 
 
 def _scores(evaluation: Evaluation, shortlist: Shortlist) -> PairScores:
@@ -105,11 +103,6 @@ def _scores(evaluation: Evaluation, shortlist: Shortlist) -> PairScores:
 
 def _length(ranking: Shortlist | PairScores) -> int:
     return int(ranking.rows.shape[1])
-
-
-def _first_queries(ranking: Shortlist, protocol: Protocol) -> Shortlist:
-    own = slice(protocol.queries)
-    return replace(ranking, rows=ranking.rows[own], similarities=ranking.similarities[own])
 
 
 def _gone(evaluation: Evaluation, what: str) -> DatasetError:

@@ -11,7 +11,7 @@ import pytest
 from ames_ray.cli.main import main
 from ames_ray.evaluation.average_precision import SetupRanks
 from ames_ray.report.evaluation import RECALLS, Evaluation, curves, precision_over_recall
-from ames_ray.report.evaluation_sources import protocol_of, rankings
+from ames_ray.report.evaluation_sources import benchmark_of, rankings
 from ames_ray.report.query_pictures import worst_queries
 from tests.report.runs import SWEEP, make_input, run
 from tests.report.test_page import Blocks
@@ -65,7 +65,7 @@ def test_precision_over_recall_is_that_of_the_textbook() -> None:
 
 def test_the_curves_come_from_what_lies_beside_the_result(swept: Path) -> None:
     evaluation = Evaluation.read(str(swept))
-    found = curves(rankings(evaluation, protocol_of(evaluation)))
+    found = curves(rankings(evaluation, benchmark_of(evaluation)))
     assert set(found.before) == set(found.best) == {"easy", "medium", "hard"}
     assert all(0 < line[0] <= 1 and (np.diff(line) <= 1e-12).all() for line in found.best.values())
 
@@ -191,7 +191,7 @@ def test_the_rankings_of_two_indexes_in_one_folder_are_kept_apart(tmp_path: Path
     indexes = []
     for path in (tmp_path / "out").glob("evaluation-*.json"):
         evaluation = Evaluation.read(str(path))
-        found = rankings(evaluation, protocol_of(evaluation)).shortlist
+        found = rankings(evaluation, benchmark_of(evaluation)).shortlist
         assert found.settings["index"] == evaluation.config["index"]
         indexes.append(found.settings["index"])
     assert sorted(indexes) == ["exact", "ivf"]

@@ -12,7 +12,7 @@ from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.evaluation.protocol import Group, Protocol, Setup
 from ames_ray.evaluation.scores import PairScores, Shortlist
 from ames_ray.report.evaluation import Evaluation
-from ames_ray.report.evaluation_sources import protocol_of, rankings
+from ames_ray.report.evaluation_sources import benchmark_of, rankings
 from ames_ray.report.first_results import Ranked, Rankings
 from tests.report.runs import SWEEP, make_input, run
 
@@ -41,8 +41,8 @@ def area(found: list[Ranked], positives: int) -> float:
 def test_the_lists_have_the_average_precision_of_the_result(folder: Path) -> None:
     result = run(folder, folder / "results", f"model={folder / 'model.safetensors'}", *SWEEP)
     evaluation = Evaluation.read(str(result))
-    protocol = protocol_of(evaluation)
-    found = rankings(evaluation, protocol)
+    benchmark = benchmark_of(evaluation)
+    protocol, found = benchmark.protocol, rankings(evaluation, benchmark)
     moved = False
     for setup in protocol.setups:
         before = evaluation.precisions(evaluation.before, setup.name)
