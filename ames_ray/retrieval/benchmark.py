@@ -67,6 +67,11 @@ class Benchmark:
             raise DatasetError(
                 f"{uri} is no ground truth: {error}", 'it holds {"gnd": [{"easy": [3, 17], …}, …]}'
             ) from None
+        if queries is not None and len(queries) != len(truth):
+            raise DatasetError(
+                f"{uri} names {len(queries)} queries in qimlist, but has lists for {len(truth)}",
+                "gnd has one entry a query, in the order of qimlist",
+            )
         name = protocol or ("revisited" if "easy" in truth.lists else "gldv2-test")
         made = revisited(truth) if name == "revisited" else gldv2(truth, name.removeprefix("gldv2-"))
         last = max(

@@ -35,7 +35,7 @@ def judged(results: Sequence[SearchResult], benchmark: Benchmark) -> list[Search
             f"{benchmark.uri} does not name its queries, so photos cannot be found in it",
             "it needs the list qimlist beside gnd",
         )
-    named = _by_stem(benchmark.queries)
+    named = _by_stem(benchmark.queries[: benchmark.protocol.queries])
     setups = {setup.name: setup for setup in benchmark.protocol.setups}
     setup = setups.get("medium", benchmark.protocol.setups[0])
 

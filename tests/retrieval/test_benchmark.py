@@ -147,3 +147,5 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
             Benchmark.read(written(tmp_path / "bad.json", content))
     with pytest.raises(DatasetError, match="has no list 'ok'"):
         Benchmark.read(written(tmp_path / "gnd.pkl", FILE), "gldv2-test")
+    with pytest.raises(DatasetError, match="names 3 queries in qimlist, but has lists for 2"):
+        Benchmark.read(written(tmp_path / "gnd.pkl", {**FILE, "qimlist": [*FILE["qimlist"], "img52"]}))
