@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class JobConfig(BaseModel):
     """Base of the job objects. Field descriptions are the texts that `--help` and the reference print."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     verb: ClassVar[str]
     """Name of the command."""
