@@ -21,7 +21,7 @@ def outcome(item: Prepared, local: LocalFeatures, pooled: Mapping[str, FloatArra
     reason = None
     if not len(local):
         reason = reasons.NO_FEATURES
-    elif not all(np.isfinite(a).all() for a in (local.descriptors, local.weight, *pooled.values())):
+    elif not all(np.isfinite(a).all() for a in (local.descriptors, local.weight, local.xy, *pooled.values())):
         reason = reasons.NON_FINITE
     return ImageFeatures(
         item.record,

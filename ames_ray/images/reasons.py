@@ -31,7 +31,7 @@ EXPLANATIONS: dict[str, str] = {
     EMPTY_CROP: "the box of the query leaves nothing of the picture",
     DECODE_FAILED: "the picture is damaged or of a kind that cannot be decoded",
     READ_FAILED: "the file is there but reading it failed",
-    NON_FINITE: "the descriptors hold NaN or infinity",
+    NON_FINITE: "the descriptors or their places hold NaN or infinity",
     NO_FEATURES: "nothing was found to describe, as in a picture of one colour",
     NETWORK_FAILED: "the network raised an error on this picture",
     WORKER_DIED: "the process died on this picture, more than once and with nothing else in hand",

@@ -66,3 +66,16 @@ def test_an_error_of_the_device_is_no_pictures_fault(tmp_path: Path) -> None:
     photo = ImageRecord(0, BLACK, str(tmp_path / "photos" / BLACK))
     with pytest.raises(ZeroDivisionError):
         describe_picture(photo, extractor(config, "CUDA error: an illegal address"), ReadOptions())
+
+
+def test_places_that_are_not_finite_spoil_one_row_and_no_store(tmp_path: Path) -> None:
+    config, plain = job(tmp_path), blank()
+
+    def describe(pixels: Pixels) -> tuple[LocalFeatures, Mapping[str, FloatArray]]:
+        local, pooled = plain.describe(pixels)
+        return local if pixels.any() else replace(local, xy=local.xy * np.nan), pooled
+
+    lost = PictureExtractor(replace(plain, describe=describe), extractor_options(config))
+    fill_store(config, build_manifest(dataset_options(config)), lost)
+    found = {f.record.image_id: f.reason for f in Store.open(config.output).features(0) if not f.ok}
+    assert found == {BLACK: "non_finite"}
