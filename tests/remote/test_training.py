@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from ames_ray.config.train import TrainConfig
+from ames_ray.config.train_parts import prepare
+from ames_ray.errors import AmesError
+from ames_ray.files import Storage
 from ames_ray.store.reader import Store
 from ames_ray.training.loader import pack_for_training
 from tests.extract_here import extract_here
@@ -28,6 +31,21 @@ def test_a_remote_store_is_not_packed_and_that_is_said(
         f"{store} is remote: every step reads scattered rows over the network"
     ]
     assert contents(s3, "training/") == kept
+
+
+def test_a_run_in_a_bucket_does_not_delete_what_it_reads(s3: S3Server, tmp_path: Path) -> None:
+    here, run = make_training_folder(tmp_path), f"s3://{BUCKET}/runs/reading"
+    Storage.at(run).publish("log.csv", b"neighbours")
+    Storage.at(run).publish("nn.csv", b"neighbours")
+    before = contents(s3, "runs/reading/")
+    for name, said in (
+        ("log.csv", f"nn_file={run}/log.csv would be lost"),
+        ("nn.csv", "is not a file of scores"),
+    ):
+        config = job(here, Path("o"), f"output={run}", f"nn_file={run}/{name}", "overwrite=true")
+        with pytest.raises(AmesError, match=said):
+            prepare(config)
+    assert contents(s3, "runs/reading/") == before
 
 
 def test_a_killed_run_in_a_bucket_gives_the_files_of_an_undisturbed_one_on_disk(
