@@ -10,7 +10,7 @@ import numpy as np
 
 from ames_ray.errors import AmesError, StoreError
 from ames_ray.store.codec import payload_kinds
-from ames_ray.store.meta import AUTHORS
+from ames_ray.store.meta import AUTHORS, PACK
 from ames_ray.store.shards import open_shard, read_marks
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from ames_ray.files import Storage
     from ames_ray.store.codec import Block
     from ames_ray.store.meta import ShardSummary
+    from ames_ray.store.pack import Pack
     from ames_ray.store.reader import Store
 
 _CHUNK = 8 << 20
+_DELETE = "delete it: nothing is lost, and `ames-ray train` makes it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class VerifyReport:
 
 
 def verify(store: Store) -> VerifyReport:
-    """Hash every shard again, and compare its rows with the image list and with what its mark says.
+    """Hash every shard again, compare its rows with the image list and its mark, and its packed copy with it.
 
     Args:
         store: The store; opened with `allow_partial=True`, it may miss shards, and each one is named.
@@ -69,6 +71,8 @@ def verify(store: Store) -> VerifyReport:
             found = [f"{name} is not finished: it has no mark in progress/"]
         problems += found
         sound += not found
+    if sound == store.meta.shards:
+        problems += _check_pack(store)
     return VerifyReport(store.meta.shards, sound, tuple(problems))
 
 
@@ -132,6 +136,32 @@ def _check_block(store: Store, block: Block, at: int) -> str | None:
         if dtype.kind == "f" and len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
             return f"holds {name} that are not finite in row {at + bad[0]}"
     return None
+
+
+def _check_pack(store: Store) -> Iterator[str]:
+    """Compare the copy that reads prefer with the shards; the first problem is enough."""
+    try:
+        if (pack := store.pack) is None:
+            return
+        for shard in range(store.meta.shards):
+            at, _ = store.meta.shard_range(shard)
+            with open_shard(store.storage, store.meta, shard) as file:
+                for block in file.blocks():
+                    if problem := _compare(pack, block, at):
+                        yield problem
+                        return
+                    at += len(block)
+    except AmesError as error:
+        yield f"{PACK} cannot be read: {error.message}; {_DELETE}"
+
+
+def _compare(pack: Pack, block: Block, at: int) -> str | None:
+    rows = np.arange(at, at + len(block))
+    equal = (pack.read(rows).descriptors == block.arrays["descriptors"]).all(axis=(1, 2))
+    wrong = rows[~equal | (pack.real[rows] != block.arrays["count"])]
+    return (
+        f"{PACK} holds other descriptors than the shards in row {wrong[0]}; {_DELETE}" if len(wrong) else None
+    )
 
 
 def _hash(storage: Storage, name: str) -> str:

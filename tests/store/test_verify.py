@@ -27,6 +27,24 @@ def test_a_sound_store(kind: str, codec: str, tmp_path: Path) -> None:
     assert report.ok
 
 
+@pytest.mark.parametrize("codec", ["float16", "binary"])
+def test_the_packed_copy_is_looked_at_too(codec: str, tmp_path: Path) -> None:
+    store = make_store(tmp_path, 12, codec=codec)
+    store.make_pack()
+    assert check(tmp_path).ok
+    packed = tmp_path / "packed.hdf5"
+    whole = packed.read_bytes()
+    with h5py.File(packed, "r+") as file:
+        file["descriptors"][8, 0, 0] = 1 - file["descriptors"][8, 0, 0]
+    (problem,) = check(tmp_path).problems
+    assert problem.startswith("packed.hdf5 holds other descriptors than the shards in row 8; delete it")
+    packed.write_bytes(whole[:-300])
+    (problem,) = check(tmp_path).problems
+    assert problem.startswith("packed.hdf5 cannot be read: ")
+    packed.unlink()
+    assert check(tmp_path).ok
+
+
 def test_what_other_programs_leave_in_folders_is_no_damage(tmp_path: Path) -> None:
     make_store(tmp_path, 7)
     for name in (".DS_Store", "._00001.json", "Thumbs.db"):
