@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import BackboneName, FileOrName, FolderPath
+from ames_ray.config.reranker import require_model
 
 _AUTHORS_NAMES = {
     "desc_name": "backbone",
@@ -142,6 +143,11 @@ class ExtractConfig(ImagesConfig):
     stall_timeout: float = Field(
         1800, gt=0, description="stop, resumable, where no image was finished for so long [s]"
     )
+
+    @model_validator(mode="after")
+    def _reranker_has_a_projection(self) -> Self:
+        require_model(self.reranker, self.projection, "projection")
+        return self
 
 
 class PlanConfig(ExtractConfig):

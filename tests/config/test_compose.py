@@ -79,6 +79,7 @@ def test_relative_paths_become_absolute_and_addresses_stay() -> None:
         (["save_path=x"], "'save_path' is called 'output' here", "write output=x"),
         (["photos/"], "'photos/' is not of the form key=value", ""),
         (["format=zarr"], "format='zarr'", "file format of the shards"),
+        (["reranker=other"], "reranker=other needs projection=", "the weights of that re-ranker"),
         (["stall_timeout=inf"], "stall_timeout=inf: Input should be a finite number", "stop, resumable"),
         (
             ["images=~nobody-here/x"],
