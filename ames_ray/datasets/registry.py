@@ -85,6 +85,11 @@ def _folder(options: DatasetOptions) -> _Listing:
         raise DatasetError(
             "dataset=folder needs images=FOLDER", "for a text list pass dataset=list list_file=FILE"
         )
+    if options.data_root is not None:
+        raise DatasetError(
+            f"dataset=folder has no use for data_root={options.data_root}",
+            f"images={options.images} is the whole path of the folder",
+        )
     root = absolute(options.images)
     guard = Guard(root, allow_outside=options.allow_outside)
     return _Listing(find_images(root, guard, options.split), root)

@@ -194,6 +194,10 @@ def test_a_hostile_manifest_is_refused(root: Path) -> None:
         (DatasetOptions("gldv2_train", data_root="/gone"), "holds none of train_clean.csv, train.csv"),
         (DatasetOptions("r1m", data_root="/gone"), "/gone/revisitop1m/revisitop1m.txt does not exist"),
         (DatasetOptions("list"), "dataset=list needs list_file=FILE"),
+        (
+            DatasetOptions(images="/a", data_root="/b"),
+            "no use for data_root=/b\nhint: images=/a is the whole path",
+        ),
         (DatasetOptions(images="/a", list_file="/l.txt"), "dataset=folder has no use for list_file=/l.txt"),
         (
             DatasetOptions("roxford5k", list_file="/l.txt"),
