@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _KEY = b"ames_ray.manifest"
 _VERSION = 1
+_FACTS = {"root", "notes", "allow_outside", "digest"}
 _TWICE = re.compile("[0-9]+ duplicate paths?")
 
 
@@ -99,12 +100,13 @@ class Manifest:
             with storage.open(name) as handle:
                 metadata = pq.read_metadata(handle)
                 schema = pq.read_schema(handle)
-        except (OSError, pa.ArrowException) as error:
+            found = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise DatasetError(
                 f"{where} cannot be read as a manifest: {error}", "pass a file that ames-ray wrote"
             ) from None
-        found = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
-        if found.get("version") != _VERSION or not schema.equals(SCHEMA):
+        is_ours = isinstance(found, dict) and found.get("version") == _VERSION and found.keys() >= _FACTS
+        if not is_ours or not schema.equals(SCHEMA):
             raise DatasetError(
                 f"{where} is not a manifest of version {_VERSION}; its columns are {', '.join(schema.names)}",
                 "pass a file that ames-ray wrote, or a text list",

@@ -309,5 +309,10 @@ def test_files_that_are_no_manifest(tmp_path: Path) -> None:
         Manifest.read(storage, "other.parquet")
     with pytest.raises(DatasetError, match=r"gone\.parquet cannot be read"):
         Manifest.read(storage, "gone.parquet")
+    table = manifest_table.SCHEMA.empty_table()
+    for facts, message in ((b"{", "cannot be read as"), (b"[]", "is not"), (b'{"version": 1}', "is not")):
+        pq.write_table(table.replace_schema_metadata({b"ames_ray.manifest": facts}), tmp_path / "odd.parquet")
+        with pytest.raises(DatasetError, match=rf"odd\.parquet {message} a manifest"):
+            Manifest.read(storage, "odd.parquet")
     with pytest.raises(DatasetError, match="no images are listed"):
         Manifest.from_records([], tmp_path)
