@@ -88,7 +88,8 @@ def _run(config: TrainConfig, display: TrainDisplay) -> TrainReport:
     from ames_ray.training.loop import TrainLoop
 
     device = torch.device(local_device(config.device))
-    return TrainLoop(prepare(config), Group.current(device), display).run()
+    # All that the job names is read first: a misspelt path must not cost the old run.
+    return TrainLoop(prepare(config), Group.current(device), display, anew=config.overwrite).run()
 
 
 def _show(report: TrainReport, seconds: float) -> None:

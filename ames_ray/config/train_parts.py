@@ -22,7 +22,7 @@ from ames_ray.training.initialise import new_model
 from ames_ray.training.loader import TripletLoader, pack_for_training
 from ames_ray.training.loop import TrainParts
 from ames_ray.training.options import TrainOptions
-from ames_ray.training.output import NETWORK_RUN, clear_run, require_no_store, run_files
+from ames_ray.training.output import NETWORK_RUN, require_no_store, run_files
 from ames_ray.training.plan import DescriptorCounts
 from ames_ray.training.sample import gather, plan_sample, take
 from ames_ray.training.sampler import label_numbers
@@ -42,10 +42,10 @@ _SAMPLED = 50_000
 
 
 def prepare(config: TrainConfig) -> TrainParts:
-    """Do once what all workers build on: pack, rank the held-out queries, clear.
+    """Do once what all workers build on: pack, rank the held-out queries.
 
     Returns:
-        The parts of the loop, for a run in this process.
+        The parts of the loop, for a run in this process; what the job lacks is found here, by one process.
 
     Raises:
         AmesError: Something that the job names is missing or does not fit, or would be lost.
@@ -57,11 +57,7 @@ def prepare(config: TrainConfig) -> TrainParts:
     if config.pack:
         # The authors' HDF5 is one file, in which no copy can lie.
         pack_for_training(store for store in gallery.stores if store.meta.format != AUTHORS)
-    # All that the job names is read first: a misspelt path must not cost the old run.
-    parts = make_parts(config)
-    if config.overwrite:
-        clear_run(output, NETWORK_RUN)
-    return parts
+    return make_parts(config)
 
 
 def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainParts:

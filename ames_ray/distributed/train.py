@@ -117,7 +117,11 @@ def _work(given: Mapping[str, Any]) -> None:
         name = choose_device(given["config"].device, ray.get_gpu_ids())
         device = torch.device("cpu") if name == "cpu" else ray.train.torch.get_device()
         group = Group.current(device)
-        report = TrainLoop(make_parts(given["config"]), group, _Reporter(board, group.rank)).run()
+        # Workers that come after a death go on with what the first ones began.
+        anew = given["config"].overwrite and not ray.get(board.is_begun.remote())
+        loop = TrainLoop(make_parts(given["config"]), group, _Reporter(board, group.rank), anew=anew)
+        ray.get(board.begin.remote())
+        report = loop.run()
     except AmesError as found:
         # The driver ends the run; raised alone, the workers would be started again, for nothing.
         ray.get(board.fail.remote(found))

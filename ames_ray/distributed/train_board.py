@@ -48,6 +48,7 @@ class TrainBoard:
         last: When anything happened, or when it should have.
         report: What the run reached, once it is at its end.
         error: What stopped a worker, and would stop it again.
+        begun: Whether the run in the folder is this one.
     """
 
     progress: TrainProgress | None = None
@@ -56,6 +57,7 @@ class TrainBoard:
     last: float = field(default_factory=time.monotonic)
     report: TrainReport | None = None
     error: AmesError | None = None
+    begun: bool = False
 
     def enter(self, actor: ActorHandle) -> None:
         """A worker begins; the time it takes to start and to read its input is no silence."""
@@ -67,6 +69,14 @@ class TrainBoard:
         actors, self.actors = self.actors, []
         self.last = time.monotonic()
         return actors
+
+    def begin(self) -> None:
+        """The run in the folder is this one, new or taken up again."""
+        self.begun = True
+
+    def is_begun(self) -> bool:
+        """Whether it is, so that nothing is left to delete."""
+        return self.begun
 
     def step(self, progress: TrainProgress) -> None:
         """The first worker did a step."""

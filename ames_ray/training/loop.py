@@ -17,7 +17,9 @@ from ames_ray.training.output import (
     CARD,
     CHECKPOINTS,
     ENDINGS,
+    NETWORK_RUN,
     NOT_FINITE,
+    clear_run,
     require_same_card,
     require_shared,
 )
@@ -118,13 +120,14 @@ class TrainLoop:
         parts: What it is made of.
         group: The workers.
         watcher: Told of every step and epoch.
+        anew: Delete the run in the folder first; the first worker does so, once all of them are there.
 
     Raises:
         ConfigError: The folder holds a run with other settings.
         RunError: The workers do not see the same folder.
     """
 
-    def __init__(self, parts: TrainParts, group: Group, watcher: Watcher) -> None:
+    def __init__(self, parts: TrainParts, group: Group, watcher: Watcher, *, anew: bool = False) -> None:
         self._parts, self._group, self._watcher = parts, group, watcher
         self._per_epoch = parts.source.steps_per_epoch
         self._steps = parts.options.epochs * self._per_epoch
@@ -134,6 +137,8 @@ class TrainLoop:
         self._sums = (0.0, 0.0)
         self._last: dict[str, float] = {}
         require_shared(parts.output, group)
+        if anew and group.rank == 0:
+            clear_run(parts.output, NETWORK_RUN)
         self._position = self._restored()
         self._log = TrainLog(parts.output, self._position.total) if group.rank == 0 else None
         self._meter = Meter(parts.options.epochs, self._steps)

@@ -52,10 +52,13 @@ def test_as_many_workers_as_there_are_give_the_run_of_one(here: Path, tmp_path: 
 def test_what_stops_a_worker_is_told_as_it_is(here: Path, tmp_path: Path) -> None:
     from ames_ray.distributed import train
 
+    run_here(job(here, tmp_path / "run", "epochs=1"))
+    before = {path: path.read_bytes() for path in (tmp_path / "run" / "checkpoints").iterdir()}
     # Deaths are borne without end, and this is none.
-    config = job(here, tmp_path / "run", "workers=2", "min_desc=12", "max_failures=-1")
-    with pytest.raises(ConfigError, match="keeps 12 descriptors"):
-        train.run(config, Watching())
+    words = ("source=tests.distributed.sources:not_on_workers", "overwrite=true", "max_failures=-1")
+    with pytest.raises(ConfigError, match="this node lacks what the driver's has"):
+        train.run(job(here, tmp_path / "run", "workers=2", *words), Watching())
+    assert {path: path.read_bytes() for path in (tmp_path / "run" / "checkpoints").iterdir()} == before
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import torch
 
 from ames_ray.config.compose import compose
 from ames_ray.config.train import TrainConfig
-from ames_ray.config.train_parts import make_parts, prepare
+from ames_ray.config.train_parts import prepare
 from ames_ray.training.group import Group
 from ames_ray.training.loop import TrainLoop, TrainReport
 from ames_ray.training.progress import TrainProgress
@@ -65,8 +65,7 @@ class Watching:
 
 def run_here(config: TrainConfig, watching: Watching | None = None) -> TrainReport:
     """Train in this process."""
-    prepare(config)
-    return TrainLoop(make_parts(config), ALONE, watching or Watching()).run()
+    return TrainLoop(prepare(config), ALONE, watching or Watching(), anew=config.overwrite).run()
 
 
 @contextmanager
