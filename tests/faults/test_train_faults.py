@@ -81,13 +81,16 @@ def same_curve(one: Path, other: Path) -> None:
 def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint(
     here: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    running = start(here, tmp_path / "run")
+    running = start(here, tmp_path / "run", "overwrite=true")
     wait_for_checkpoint(running, tmp_path / "run")
     victims = list(train_workers(running))
     assert len(victims) == 2
     victims[0].send_signal(signal.SIGKILL)
     finish(running)
     same_curve(tmp_path / "run", undisturbed)
+    # What was begun is not deleted a second time: the name of a log ends with the steps before it.
+    later = [path for path in (tmp_path / "run" / "tensorboard").iterdir() if path.suffix != ".00000000"]
+    assert later
 
 
 def test_a_killed_command_goes_on_when_it_is_run_again(here: Path, undisturbed: Path, tmp_path: Path) -> None:
