@@ -2,12 +2,13 @@
 
     python -m benchmarks.scale
     python -m benchmarks.scale --rows 1000 4000
-    python -m benchmarks.scale --plan
+    python -m benchmarks.scale --folder /big/disk --commands neighbors
+    python -m benchmarks.scale --commands plan
 
 The pictures are a few small ones, listed again and again, and the backbone computes nothing: what is
 measured is everything around the network. Time is linear where a further row costs as much as those before
 it, so what a row adds between one length and the next is compared; what a command takes to start drops out.
-At the end, or alone with `--plan`, `ames-ray plan rate=measure` is compared with the run that it plans.
+At the end `ames-ray plan rate=measure` is compared with the run that it plans.
 """
 
 from __future__ import annotations
@@ -131,19 +132,26 @@ def growth(lines: list[dict[str, Any]]) -> dict[str, float]:
     return found
 
 
-def scale(folder: Path, every: list[int]) -> None:
-    """The commands over lists of these lengths; each is written down when it is done."""
-    pictures.make(folder / "photos", 64, 64, 64)
+_ABOUT = f"64 × 64 JPEGs, blank backbone, {SHARD_ROWS} rows a shard"
+COMMANDS: dict[str, tuple[Run, str]] = {
+    "extract": (extract, f"{_ABOUT}, {CORES} workers"),
+    "neighbors": (neighbors, f"{_ABOUT}; lists of {SHORTLIST} for {QUERIES} queries"),
+    "ivf index": (index, f"{_ABOUT}; the same lists by index=ivf, 128 numbers an image"),
+    "score": (score, f"{_ABOUT}; {QUERIES} × {PAIRS} pairs, a network of 2 blocks of width 64"),
+}
+PLAN = "plan"
+
+
+def scale(folder: Path, every: list[int], wanted: list[str]) -> None:
+    """The wanted commands over lists of these lengths; each is written down when it is done."""
+    if not (folder / "photos").is_dir():
+        pictures.make(folder / "photos", 64, 64, 64)
     save_ames(Ames(AmesOptions(128, dim=64, blocks=2, feedforward=128)), folder / "model.safetensors")
-    extract(folder, QUERIES)
-    about = f"64 × 64 JPEGs, blank backbone, {SHARD_ROWS} rows a shard"
-    commands: dict[str, tuple[Run, str]] = {
-        "extract": (extract, f"{about}, {CORES} workers"),
-        "neighbors": (neighbors, f"{about}; lists of {SHORTLIST} for {QUERIES} queries"),
-        "ivf index": (index, f"{about}; the same lists by index=ivf, 128 numbers an image"),
-        "score": (score, f"{about}; {QUERIES} × {PAIRS} pairs, a network of 2 blocks of width 64"),
-    }
-    for name, (run, what) in commands.items():
+    for rows in (QUERIES, *() if "extract" in wanted else every):
+        if not (folder / f"store{rows}" / "card.json").is_file():
+            extract(folder, rows)
+    for name in wanted:
+        run, what = COMMANDS[name]
         lines = lengths(run, folder, every, quick=name in _QUICK)
         save("scale", name, {"what": what, "growth": growth(lines), "lengths": lines})
 
@@ -193,12 +201,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, nargs="+", default=[*ROWS])
-    parser.add_argument("--plan", action="store_true", help="only compare a plan with its run")
-    arguments = parser.parse_args()
+    parser.add_argument("--commands", nargs="+", choices=[*COMMANDS, PLAN], default=[*COMMANDS, PLAN])
+    parser.add_argument("--folder", type=Path, help="stores are kept here for the next run")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ames-ray-scale-") as name:
-        if not arguments.plan:
-            scale(Path(name), sorted(arguments.rows))
-        plan(Path(name) / "plan")
+        if wanted := [command for command in COMMANDS if command in asked.commands]:
+            scale(asked.folder or Path(name), sorted(asked.rows), wanted)
+        if PLAN in asked.commands:
+            plan(Path(name) / "plan")
 
 
 if __name__ == "__main__":
