@@ -147,7 +147,8 @@ def scale(folder: Path, every: list[int], wanted: list[str]) -> None:
     if not (folder / "photos").is_dir():
         pictures.make(folder / "photos", 64, 64, 64)
     save_ames(Ames(AmesOptions(128, dim=64, blocks=2, feedforward=128)), folder / "model.safetensors")
-    for rows in (QUERIES, *() if "extract" in wanted else every):
+    needed = [QUERIES] if "extract" in wanted else [QUERIES, *every]
+    for rows in needed:
         if not (folder / f"store{rows}" / "card.json").is_file():
             extract(folder, rows)
     for name in wanted:
