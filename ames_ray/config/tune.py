@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Models = Annotated[list[FileOrName], BeforeValidator(as_list)]
 
+_SCORED_WITH = ("model", "query_desc_num", "db_desc_num")
+"""Settings that each set of scores has one value of."""
+
 
 class TuneConfig(BenchmarkConfig):
     """From stores and a ground truth to the best λ, γ and K, or to a front of budgets."""
@@ -47,7 +50,9 @@ class TuneConfig(BenchmarkConfig):
         "file of one's own",
     )
     model: Models | None = Field(
-        None, min_length=1, description="weights file or published name; a list compares them"
+        None,
+        min_length=1,
+        description="weights file or published name; a list compares them; null: those of the sweep's space",
     )
     scores: FolderPath | None = Field(
         None, description=".parquet of `score` with ground_truth=, in place of model="
@@ -75,16 +80,34 @@ class TuneConfig(BenchmarkConfig):
 
     @model_validator(mode="after")
     def _can_start(self) -> Self:
-        if (self.model is None) == (self.scores is None):
+        sweep = self.read_sweep()
+        chosen = [name for name in _SCORED_WITH if name in sweep.space]
+        self._refuse_ignored(sweep, chosen)
+        if "model" not in chosen and (self.model is None) == (self.scores is None):
             raise ConfigError("tune needs model= or scores=, and not both")
         if self.scores is not None and self.nn_file is None:
             raise ConfigError("scores= needs nn_file=, the ranking that was scored")
-        sweep = self.read_sweep()
         if sweep.search != "exact":
             require_disk(self.output)
+        return self
+
+    def _refuse_ignored(self, sweep: Sweep, chosen: Sequence[str]) -> None:
+        """Refuse settings that the sweep would leave without effect."""
         if self.scores is not None and sweep.minimise:
             raise ConfigError(f"sweep={self.sweep} weighs costs, so it needs model= in place of scores=")
-        return self
+        if self.scores is not None and chosen:
+            raise ConfigError(
+                f"sweep={self.sweep} chooses {' and '.join(chosen)}, but scores= were made with one of each",
+                "leave them out of the space, or scores= out of the command",
+            )
+        given = [f"{name}=" for name in chosen if name in self.model_fields_set]
+        if self.trials is not None and sweep.search == "exact":
+            given.append("trials=")
+        if given:
+            raise ConfigError(
+                f"sweep={self.sweep} leaves no choice of {' and '.join(given)} to the command",
+                "leave it out: the space names all values that are tried",
+            )
 
     def read_sweep(self) -> Sweep:
         """The sweep, with the largest K of the command.

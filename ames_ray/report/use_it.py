@@ -31,7 +31,7 @@ def evaluate_command(config: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     """
     words = [(name, config[name]) for name in ("query", "gallery", "ground_truth")]
     words += [(name, config[name]) for name, usual in _USUAL.items() if config.get(name, usual) != usual]
-    words.append(("model", best["model"] if config.get("model") else "…"))
+    words.append(("model", "…" if config.get("scores") else best["model"]))
     budget = ("query_desc_num", "db_desc_num", "lamb", "temp", "num_rerank")
     words += [(name, best[name]) for name in budget]
     return _line("ames-ray evaluate", [*words, ("output", config["output"])])

@@ -94,7 +94,7 @@ def parse_sweep(name: str, text: str | bytes, where: str) -> Sweep:
     costs = _costs(values, where)
     sweep = Sweep(name, search, found.space, found.figure, costs, found.trials, found.points)
     if sweep.search == "exact":
-        _check_exact(sweep, where)
+        _check_exact(sweep, values, where)
     return sweep
 
 
@@ -109,10 +109,10 @@ def _costs(values: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def _check_exact(sweep: Sweep, where: str) -> None:
+def _check_exact(sweep: Sweep, values: Mapping[str, Any], where: str) -> None:
     for parameter in sweep.space.parameters:
         if parameter.when:
             raise ConfigError(f"{where}: space.{parameter.name}.when: a grid has no conditions")
-    for key, found in (("minimise", sweep.minimise), ("points", sweep.points)):
-        if found:
+    for key in ("minimise", "trials", "points"):
+        if values.get(key):
             raise ConfigError(f"{where}: {key}: of use with search: optuna alone")

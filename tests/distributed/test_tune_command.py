@@ -145,6 +145,51 @@ def test_what_cannot_work_is_refused_at_once(
     assert not (tmp_path / "out").exists()
 
 
+def without_model(arguments: list[str]) -> list[str]:
+    return [word for word in arguments if not word.startswith("model=")]
+
+
+def test_a_space_may_name_the_networks_in_place_of_the_command(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.yaml"
+    networks = f"[{here / 'full.safetensors'}, {here / 'binary.safetensors'}]"
+    space = f"model: {{choice: {networks}}}\n  lamb: 0.2\n  temp: 0.5\n  num_rerank: 9"
+    own.write_text(f"search: exact\nspace:\n  {space}\n")
+    asked = words(here, tmp_path / "out", f"sweep={own}")
+    assert main(without_model(asked)) == 0
+    line = use_it(capsys.readouterr().out)
+    result = result_of(tmp_path / "out" / "own")
+    assert f"model={result['best']['model']} " in line
+    assert len(list((tmp_path / "out").glob("scores-*"))) == 2
+    assert result["best"]["value"] == evaluated(line, capsys, tmp_path / "evaluated")
+
+
+@pytest.mark.parametrize(
+    ("space", "more", "message"),
+    [
+        ("model: {choice: [a, b]}", ["model=c"], "leaves no choice of model= to the command"),
+        ("db_desc_num: {choice: [1, 2]}", ["model=c", "db_desc_num=2"], "no choice of db_desc_num= to"),
+        ("db_desc_num: 1", ["scores=s.parquet", "nn_file=nn.parquet"], "chooses db_desc_num, but scores="),
+        ("model: {choice: [a, b]}", ["scores=s.parquet", "nn_file=nn.parquet"], "chooses model, but scores="),
+        ("query_desc_num: 1", ["model=c", "trials=9"], "no choice of trials= to the command"),
+    ],
+)
+def test_what_a_sweep_would_leave_without_effect_is_refused(
+    here: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    space: str,
+    more: list[str],
+    message: str,
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(f"search: exact\nspace:\n  {space}\n  lamb: 0.2\n  temp: 0.5\n  num_rerank: 9\n")
+    assert main(without_model(words(here, tmp_path / "out", f"sweep={own}")) + more) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_key_of_a_file_is_named(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

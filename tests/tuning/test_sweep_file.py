@@ -107,6 +107,7 @@ def test_the_message_names_the_key(space: str, message: str) -> None:
         ("points: [{lamb: 1, temp: 1, num_rerank: .nan}]", "points[0].num_rerank=nan"),
         ("points: [{lamb: 1, temp: 1, num_rerank: true}]", "points[0].num_rerank: True is neither"),
         ("search: exact\nminimise: [bytes_an_image]", "minimise: of use with search: optuna"),
+        ("search: exact\ntrials: 5", "trials: of use with search: optuna"),
     ],
 )
 def test_so_does_that_of_the_other_keys(rest: str, message: str) -> None:
