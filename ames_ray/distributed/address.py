@@ -6,8 +6,6 @@ import logging
 import os
 import socket
 
-from ray._private.services import canonicalize_bootstrap_address
-
 from ames_ray.errors import ResourceError
 
 _CONNECT_SECONDS = 5.0
@@ -24,6 +22,10 @@ def require_cluster(address: str) -> None:
     Raises:
         ResourceError: Nothing listens there.
     """
+    try:  # Ray has no public name for it
+        from ray._private.services import canonicalize_bootstrap_address
+    except ImportError:
+        return
     named = os.environ.get("RAY_ADDRESS") or address if address == "auto" else address
     if "://" in named:  # for Ray's client, which gives up by itself
         return
