@@ -30,7 +30,7 @@ class BestLamb:
     """The best λ.
 
     Attributes:
-        lamb: Middle of the widest step that has the highest value, or the end of [0, 1] where only the end
+        lamb: Middle of the widest step that has the highest value, or the end of the range where only the end
             has it.
         low: Where that step begins.
         high: Where it ends.
@@ -43,20 +43,31 @@ class BestLamb:
     value: float
 
 
-def best_lamb(evaluation: RerankedEvaluation, temp: float, num_rerank: int, figure: str) -> BestLamb:
-    """The λ in [0, 1] that makes a mean average precision highest.
+def best_lamb(
+    evaluation: RerankedEvaluation,
+    temp: float,
+    num_rerank: int,
+    figure: str,
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> BestLamb:
+    """The λ in [low, high] that makes a mean average precision highest.
 
     Args:
         evaluation: Benchmark, ranking and scores.
         temp: γ.
         num_rerank: K.
         figure: Name of a mean average precision, such as "medium_mAP".
+        low: Lowest λ, 0 at least.
+        high: Highest λ, 1 at most.
 
     Raises:
         ConfigError: There is no such figure, or K is above the one that `evaluation` was made for.
         DatasetError: No query has positives for that figure.
     """
     edges, values = lamb_steps(evaluation, temp, num_rerank, figure)
+    edges = edges.clip(low, high)
     widths = np.diff(edges)
     values = np.where(widths >= NARROWEST, values, -np.inf)
     step = int(np.argmax(np.where(values >= values.max() - 1e-12, widths, 0.0)))
@@ -66,7 +77,7 @@ def best_lamb(evaluation: RerankedEvaluation, temp: float, num_rerank: int, figu
 
     middle = float(edges[step] + widths[step] / 2)
     best = BestLamb(middle, float(edges[step]), float(edges[step + 1]), value(middle))
-    ends = [BestLamb(end, end, end, value(end)) for end in (0.0, 1.0)]
+    ends = [BestLamb(end, end, end, value(end)) for end in (low, high)]
     return max([best, *ends], key=lambda found: found.value)
 
 

@@ -108,13 +108,11 @@ def _neighbours(values: Sequence[float], value: float) -> tuple[float, float]:
 
 
 def _exact(evaluation: RerankedEvaluation, grid: Grid, best: Ensemble, figure: str) -> Optimum:
-    """The best λ of the whole of [0, 1], where the grid spans it; else the one that was found."""
+    """The best λ of the grid's range, unless rounding makes the one that was found better."""
     value = evaluation(best).figures[figure]
-    found = Optimum(best, value, best.lamb, best.lamb)
-    if (min(grid.lamb), max(grid.lamb)) != (0.0, 1.0):
-        return found
-    exact = best_lamb(evaluation, best.temp, best.num_rerank, figure)
+    ends = min(grid.lamb), max(grid.lamb)
+    exact = best_lamb(evaluation, best.temp, best.num_rerank, figure, low=ends[0], high=ends[1])
     if exact.value < value:
-        return found
+        return Optimum(best, value, best.lamb, best.lamb)
     ensemble = Ensemble(exact.lamb, best.temp, best.num_rerank)
     return Optimum(ensemble, exact.value, exact.low, exact.high)

@@ -71,6 +71,19 @@ def test_equals_brute_force_over_all_crossings(bench: Benchmark, temp: float, de
 
 
 @no_deadline
+@given(benchmarks(answers=None), st.integers(0, 16), st.floats(0, 0.5), st.floats(0.5, 1))
+def test_equals_brute_force_within_a_range(bench: Benchmark, depth: int, low: float, high: float) -> None:
+    evaluation = RerankedEvaluation(revisited(bench.truth, ["medium"]), bench.shortlist, bench.scores, 16)
+    inside = [edge for edge in all_crossings(bench, 1.0) if low < edge < high]
+    tried = [low, high]
+    tried += [(a + b) / 2 for a, b in pairwise([low, *inside, high]) if b - a > 1e-9]
+    expected = max(textbook_mean(bench, "medium", lamb, 1.0, depth) for lamb in tried)
+    best = best_lamb(evaluation, 1.0, depth, "medium_mAP", low=low, high=high)
+    assert best.value == pytest.approx(expected, rel=0, abs=1e-12)
+    assert low <= best.low <= best.lamb <= best.high <= high
+
+
+@no_deadline
 @given(benchmarks(answers=MODERATE), st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 16))
 def test_steps_hold_between_their_edges_with_ties_and_nan(bench: Benchmark, temp: float, depth: int) -> None:
     evaluation = RerankedEvaluation(revisited(bench.truth, ["medium"]), bench.shortlist, bench.scores, 16)

@@ -112,7 +112,10 @@ def test_refinement_keeps_what_is_not_free() -> None:
     best = refine(evaluation, table, "medium_mAP", free_temp=False, free_head=False)
     assert best.ensemble.temp in (0.1, 0.5)
     assert best.ensemble.num_rerank in (10, 40)
-    assert 0.2 <= best.ensemble.lamb <= 0.4
+    assert 0.2 <= best.low < best.ensemble.lamb < best.high <= 0.4
+    lambs = tuple(np.linspace(0.2, 0.4, 2001).tolist())
+    finer = Grid(lambs, (best.ensemble.temp,), (best.ensemble.num_rerank,))
+    assert best.value >= evaluate_grid(evaluation, finer).figures["medium_mAP"].max()
 
 
 def test_progress_ends_with_all_settings() -> None:
