@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ames_ray.backbones.base import NetworkBackbone
-from ames_ray.errors import ConfigError
+from ames_ray.errors import ConfigError, UnsafeFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +71,20 @@ def uses_network(name: str, weights: str | None = None) -> bool:
     if name in BACKBONES or name.startswith(HUGGING_FACE):
         return True
     return isinstance(find_backbone(name, weights), NetworkBackbone)
+
+
+def require_named(recorded: str, where: str) -> str:
+    """A backbone that a store recorded, which nobody has named: one of ours, or a Hugging Face model.
+
+    Raises:
+        UnsafeFileError: It is a function of somebody's own, which runs only where a user names it.
+    """
+    if recorded in BACKBONES or recorded.startswith(HUGGING_FACE):
+        return recorded
+    raise UnsafeFileError(
+        f"{where} was made with backbone={recorded}, which is code from outside ames-ray",
+        f"where you trust it, pass backbone={recorded if ':' in recorded else '<module>:<function>'}",
+    )
 
 
 def _load(name: str) -> Callable[[str | None], Backbone]:

@@ -103,13 +103,14 @@ def _fish(verbs: Mapping[str, Verb]) -> str:
 
 def _words(verb: Verb) -> list[str]:
     """`key=` of every setting of any kind, and `key=choice` where the choices are known."""
-    from ames_ray.config.compose import group_choices
+    from ames_ray.config.compose import setting_choices
 
     jobs: list[type[JobConfig]] = [verb.load_config(), *(verb.load_config([kind]) for kind in verb.kinds)]
     found = []
-    for key, field in (item for job in jobs for item in job.model_fields.items()):
-        choices = group_choices(key) or _choices(field.annotation)
-        found += [f"{key}={choice}" for choice in choices] or [f"{key}="]
+    for job in jobs:
+        for key, field in job.model_fields.items():
+            choices = setting_choices(job, key) or _choices(field.annotation)
+            found += [f"{key}={choice}" for choice in choices] or [f"{key}="]
     return list(dict.fromkeys(found))
 
 

@@ -73,7 +73,7 @@ def topic(word: str, verbs: Mapping[str, Verb]) -> str | None:
 
 def page(name: str, verb: Verb, words: Sequence[str] = ()) -> str:
     """What `ames-ray VERB --help` prints: purpose, examples, every setting with type and default."""
-    from ames_ray.config.compose import group_choices
+    from ames_ray.config.compose import setting_choices
 
     job = verb.load_config(words)
     name = " ".join([name, *(kind for kind in verb.kinds if kind in words)])
@@ -83,7 +83,7 @@ def page(name: str, verb: Verb, words: Sequence[str] = ()) -> str:
     # What must be given comes first, wherever a class was made from another one.
     for key, field in sorted(job.model_fields.items(), key=lambda item: not item[1].is_required()):
         default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
-        choices = group_choices(key)
+        choices = setting_choices(job, key)
         kind = "one of " + ", ".join(choices) if choices else _kind(field.annotation, field.metadata)
         body.append(f"  {key}={default}   ({kind})")
         body += textwrap.wrap(

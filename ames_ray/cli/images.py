@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from ames_ray.backbones.registry import uses_network
+from ames_ray.backbones.registry import require_named, uses_network
 from ames_ray.cli.display import Display, duration
 from ames_ray.cli.tables import counts, facts
 from ames_ray.config.extract import ExtractConfig
@@ -166,6 +166,7 @@ def retry(config: RetryConfig) -> None:
         )
     how |= {"output": config.store, "overwrite": False, "strict": config.strict}
     how |= {"address": config.address, "workers": config.workers}
+    how |= {"backbone": config.backbone} if config.backbone else {}
     try:
         job = ExtractConfig.model_validate(how)
     except ValidationError as error:
@@ -174,6 +175,8 @@ def retry(config: RetryConfig) -> None:
             f"{storage.address(JOB)} holds settings that this version of ames-ray does not take: {odd}",
             "use the version that made the store",
         ) from None
+    if config.backbone is None:
+        require_named(job.backbone, storage.uri)
     show(run(job, Store.open(config.store, allow_partial=True).manifest, retry=True))
 
 

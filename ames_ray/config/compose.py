@@ -11,6 +11,7 @@ import json
 import re
 import types
 import typing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,6 +60,11 @@ def config_folder() -> Path:
 def group_choices(group: str) -> list[str]:
     """What one may choose of a group: names of its YAML files, sorted, without those that begin with `_`."""
     return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
+
+
+def setting_choices(job: type[JobConfig], key: str) -> list[str]:
+    """What one may choose of a setting that is a group of this job; nothing of any other setting."""
+    return group_choices(key) if _groups(job) else []
 
 
 def compose(job: type[Job], overrides: Sequence[str]) -> Job:
@@ -116,7 +122,7 @@ def _word(job: type[JobConfig], text: str) -> tuple[str, str, str | None]:
     key, separator, value = text.partition("=")
     if not separator or key not in job.setting_names():
         raise _not_ours(job, text)
-    choices = group_choices(key)
+    choices = setting_choices(job, key)
     if choices and value not in choices:
         for pattern, choice in _OPEN_CHOICES.get(key, {}).items():
             if re.fullmatch(pattern, value):
@@ -149,7 +155,7 @@ def _for_hydra(job: type[JobConfig], key: str, value: str) -> str:
     The YAML files hold groups alone, so a setting is added with `++`. Text is quoted: a path may hold
     commas, blanks and brackets, which Hydra would parse.
     """
-    if group_choices(key):
+    if setting_choices(job, key):
         return f"{key}={value}"
     if value != "null":
         value = _quoted(_options(job.model_fields[key].annotation), value)
@@ -192,16 +198,17 @@ def _options(annotation: Any) -> list[Any]:
 
 def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
     from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
+    from hydra import initialize, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+    groups = _groups(job)
+    # Where it knows the folder, Hydra takes a setting that has the name of a group for that group.
+    opened = partial(initialize_config_dir, str(config_folder())) if groups else partial(initialize, None)
     try:
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            name = job.groups or job.verb
-            has_groups = (config_folder() / f"{name}.yaml").is_file()
-            composed = hydra_compose(name if has_groups else None, overrides=overrides)
+        with opened(version_base="1.3"):
+            composed = hydra_compose(groups, overrides=overrides)
             values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         hint = None
@@ -212,6 +219,12 @@ def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
     settings = typing.cast("dict[str, Any]", values)
     # A name that begins with an underscore is the YAML file's own, for interpolation.
     return {key: value for key, value in settings.items() if not key.startswith("_")}
+
+
+def _groups(job: type[JobConfig]) -> str | None:
+    """Name of the YAML file with the groups of a job, or none where it has no groups."""
+    name = job.groups or job.verb
+    return name if (config_folder() / f"{name}.yaml").is_file() else None
 
 
 def _nearest(found: str, known: Iterable[str]) -> str:

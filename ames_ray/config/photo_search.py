@@ -25,6 +25,7 @@ def open_search(config: SearchSettings, store: Store, device: str) -> PhotoSearc
 
     Raises:
         StoreError: The store does not fit the model, or does not say how it was made.
+        UnsafeFileError: It was made by code that `backbone=` does not name.
         WeightsError: Weights are missing or do not fit.
     """
     reranker = None
@@ -35,5 +36,7 @@ def open_search(config: SearchSettings, store: Store, device: str) -> PhotoSearc
     )
     # First what refuses a store without reading the weights of its backbone.
     searcher = Searcher(store, comparison, SearchOptions(**config.budgets))
-    extractor = build_query_extractor(store, device, config.weights, config.detector, reranker)
+    extractor = build_query_extractor(
+        store, device, config.weights, config.detector, reranker, config.backbone
+    )
     return PhotoSearch(store, searcher, extractor)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, create_model
 
 from ames_ray.config.jobs import JobConfig
-from ames_ray.config.paths import FileOrName, FolderPath
+from ames_ray.config.paths import BackboneName, FileOrName, FolderPath
 
 
 class StoreConfig(JobConfig):
@@ -50,6 +50,11 @@ class RetryConfig(StoreConfig):
         "ames-ray store retry s3://bucket/r1m address=auto",
     )
 
+    backbone: BackboneName | None = Field(
+        None,
+        description="backbone that made the store; needed only for module:function, which is run: name what "
+        "you trust",
+    )
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
     workers: int | None = Field(None, gt=0, description="worker processes; null: as many as fit")
     strict: bool = Field(False, description="exit with code 3 where rows still fail")

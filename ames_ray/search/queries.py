@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ames_ray.backbones.registry import HUGGING_FACE
+from ames_ray.backbones.registry import HUGGING_FACE, require_named
 from ames_ray.datasets.paths import is_picture
 from ames_ray.datasets.registry import DatasetOptions, build_manifest
 from ames_ray.descriptors.extractor import NO_DETECTOR, ExtractorOptions, build_extractor
@@ -62,6 +62,7 @@ def build_query_extractor(
     weights: str | None = None,
     detector: str | None = None,
     reranker: Reranker | None = None,
+    backbone: str | None = None,
 ) -> Extractor:
     """The extractor that made a store, with the settings that the store recorded.
 
@@ -74,8 +75,10 @@ def build_query_extractor(
         weights: Weights of the backbone; none for those that the store was made with, where they lay.
         detector: Its detector, likewise.
         reranker: The model that projected the store, where one did.
+        backbone: The backbone; none for the one that the store names, unless that is `module:function`.
 
     Raises:
+        UnsafeFileError: The store names code, and `backbone` does not.
         StoreError: The store does not say how it was made, or its file that does is damaged; or these weights
             are not those that made it.
         WeightsError: Weights are missing.
@@ -88,7 +91,7 @@ def build_query_extractor(
         )
     found = weights or made.get("weights")
     options = ExtractorOptions(
-        backbone=_backbone(store, made, found),
+        backbone=backbone or _backbone(store, made, found),
         weights=found,
         detector=detector or made.get("detector") or _no_detector(settings),
         topk=store.meta.topk,
@@ -116,7 +119,7 @@ def read_options(store: Store) -> ReadOptions:
 def _backbone(store: Store, made: Mapping[str, Any], weights: str | None) -> str:
     name: str = made.get("backbone", store.meta.settings["backbone"])
     if not name.startswith(HUGGING_FACE):
-        return name
+        return require_named(name, store.storage.uri)
     if weights is not None:
         return HUGGING_FACE.removesuffix(":")
     if "backbone" not in made:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import pickle
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,9 +19,12 @@ import pytest
 import torch
 
 from ames_ray.cli.main import main
+from ames_ray.config.compose import compose
+from ames_ray.config.serve import ServeConfig
 from ames_ray.errors import UnsafeFileError
 from ames_ray.files import Storage
 from ames_ray.samples.rcc import read_rcc
+from ames_ray.service.engine import SearchEngine
 from tests.extract_here import extract_here
 from tests.photos import make_photos
 
@@ -67,6 +72,30 @@ def test_a_pickle_from_outside_never_runs(
         words = ["score", *pairs, f"nn_file={shortlist}", network, f"output={tmp_path / 's.parquet'}"]
     assert main(words) == 2
     assert "evil" in capsys.readouterr().err
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("where", ["job", "settings"])
+@pytest.mark.parametrize("verb", ["search", "serve", "retry"])
+def test_code_that_a_store_names_never_runs(
+    verb: str, where: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark, foreign = tmp_path / "ran", tmp_path / "foreign"
+    shutil.copytree(store, foreign)
+    meta = json.loads((foreign / "meta.json").read_text())
+    meta["settings"] |= {"backbone": "os:mkdir"} if where == "settings" else {}
+    (foreign / "meta.json").write_text(json.dumps(meta))
+    if where == "job" or verb == "retry":
+        job = {"images": str(store.parent / "photos"), "backbone": "os:mkdir", "weights": str(mark)}
+        (foreign / "job.json").write_text(json.dumps(job))
+    if verb == "serve":
+        with pytest.raises(UnsafeFileError, match="made with backbone=os:mkdir, which is code"):
+            SearchEngine(compose(ServeConfig, [f"store={foreign}"]), "cpu")
+    else:
+        photo = str(store.parent / "photos" / "photo0.jpg")
+        search = ["search", photo, f"store={foreign}", f"output={tmp_path / 'page'}"]
+        assert main(["store", "retry", str(foreign)] if verb == "retry" else search) == 2
+        assert "made with backbone=os:mkdir, which is code" in capsys.readouterr().err
     assert not mark.exists()
 
 
