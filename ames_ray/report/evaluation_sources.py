@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ames_ray.errors import AmesError, DatasetError
 from ames_ray.evaluation.ensemble import Ensemble
+from ames_ray.evaluation.evaluate import evaluate
 from ames_ray.evaluation.score_files import load_pair_scores, load_shortlist
 from ames_ray.report.first_results import Rankings
 from ames_ray.retrieval.benchmark import Benchmark
@@ -22,7 +25,7 @@ def benchmark_of(evaluation: Evaluation) -> Benchmark:
     """The benchmark that a result was measured with, its ground truth read again.
 
     Raises:
-        AmesError: The ground truth is not there any more, or is another one.
+        AmesError: The ground truth is not there any more.
     """
     truth = evaluation.config.get("ground_truth")
     if truth is None:
@@ -34,9 +37,10 @@ def rankings(evaluation: Evaluation, benchmark: Benchmark) -> Rankings:
     """The rankings of a result, from what lies beside it or where its settings say.
 
     Raises:
-        AmesError: They are not there any more.
+        AmesError: They are not there any more; or they, or the ground truth, are others by now.
     """
     shortlist = _shortlist(evaluation, benchmark)
+    _require_same(evaluation, benchmark, shortlist)
     settings = evaluation.best["settings"]
     if not settings:
         return Rankings(benchmark.protocol, shortlist)
@@ -99,6 +103,20 @@ def _scores(evaluation: Evaluation, shortlist: Shortlist) -> PairScores:
     if not own:
         raise _gone(evaluation, "scores")
     return max(own, key=_length)
+
+
+def _require_same(evaluation: Evaluation, benchmark: Benchmark, shortlist: Shortlist) -> None:
+    """Refuse what no longer gives the figures of the result: its verdicts would be of another truth."""
+    found = evaluate(benchmark.protocol, shortlist).per_query
+    told = {setup: evaluation.precisions(evaluation.before, setup) for setup in evaluation.setups}
+    if found.keys() != told.keys() or not all(
+        found[setup].shape == told[setup].shape and np.allclose(found[setup], told[setup], equal_nan=True)
+        for setup in told
+    ):
+        raise DatasetError(
+            f"{benchmark.uri} and the ranking give other figures than {evaluation.name} holds",
+            "one of them was changed since; evaluate again",
+        )
 
 
 def _length(ranking: Shortlist | PairScores) -> int:

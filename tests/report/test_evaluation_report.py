@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ames_ray.cli.main import main
+from ames_ray.datasets.safe_pickle import loads_pickle
 from ames_ray.evaluation.average_precision import SetupRanks
 from ames_ray.report.evaluation import RECALLS, Evaluation, curves, precision_over_recall
 from ames_ray.report.evaluation_sources import benchmark_of, rankings
@@ -177,6 +179,28 @@ def test_what_is_gone_is_named_and_the_rest_is_shown(
     assert "no names and pictures of the queries" in out
     text = (tmp_path / "evaluation-1.html").read_text()
     assert "holds no ranking of evaluation-1.json" in text
+
+
+def test_a_ground_truth_that_was_changed_since_judges_no_photo(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pickled = folder / "data" / "roxford5k" / "gnd_roxford5k.pkl"
+    truth = loads_pickle(pickled.read_bytes(), pickled.name)
+    plain: dict[str, Any] = {name: list(map(str, truth[name])) for name in ("imlist", "qimlist")}
+    kinds = ("easy", "hard", "junk")
+    plain["gnd"] = [{kind: list(map(int, entry[kind])) for kind in kinds} for entry in truth["gnd"]]
+    (tmp_path / "gnd.json").write_text(json.dumps(plain))
+    made = run(folder, tmp_path / "out", f"ground_truth={tmp_path / 'gnd.json'}")
+    for entry in plain["gnd"]:
+        entry["easy"], entry["hard"] = entry["hard"], entry["easy"]
+    (tmp_path / "gnd.json").write_text(json.dumps(plain))
+    assert main(["report", str(made)]) == 0
+    assert f"no precision over recall: {tmp_path / 'gnd.json'} and the ranking" in capsys.readouterr().out
+    text = made.with_suffix(".html").read_text()
+    assert "<polyline" not in text
+    results = Blocks(text).islands()["page"]["results"]
+    assert set(results) == {"easy", "medium", "hard"}
+    assert not any(results.values())
 
 
 def test_the_rankings_of_two_indexes_in_one_folder_are_kept_apart(tmp_path: Path) -> None:
