@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from ames_ray.card import make_card
 from ames_ray.cli.bar import Bar
 from ames_ray.cli.tables import facts
+from ames_ray.config.address import names_cluster
 from ames_ray.errors import ConfigError
 from ames_ray.files import Storage, to_json
 from ames_ray.retrieval.gallery import Gallery
@@ -109,7 +110,7 @@ def _sample(config: ItqConfig, gallery: Gallery, plan: SamplePlan, display: ItqD
     """Read the sample, in this process where that is quick."""
     meta = gallery.stores[0].meta
     is_small = len(plan.rows) * meta.row_bytes <= _HERE_BYTES
-    if is_small and config.workers is None and config.address is None:
+    if is_small and config.workers is None and not names_cluster(config.address):
         return gather(plan, lambda rows: take(gallery, plan, rows), report=display.read)
     from ames_ray.distributed.itq import gather_with_ray
 

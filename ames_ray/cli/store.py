@@ -98,7 +98,7 @@ def project(config: ProjectJob) -> None:
 
     load = LoadReranker(config.reranker, config.model)
     hire = None
-    if config.workers or config.address:
+    if not config.here:
         from ames_ray.distributed.crew import cluster
 
         hire = cluster(config.address, config.workers, 1)

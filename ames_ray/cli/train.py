@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from ames_ray.cli.bar import Bar
 from ames_ray.cli.device import local_device
 from ames_ray.cli.display import duration
 from ames_ray.cli.tables import facts
+from ames_ray.config.address import names_cluster
 from ames_ray.files import Storage
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def train(config: TrainConfig) -> None:
 
 def _run(config: TrainConfig, display: TrainDisplay) -> TrainReport:
     """In this process, or by Ray where a cluster or more than one worker is asked for."""
-    if config.workers > 1 or config.address or os.environ.get("RAY_ADDRESS"):
+    if config.workers > 1 or names_cluster(config.address):
         from ames_ray.distributed import train as distributed
 
         return distributed.run(config, display)

@@ -44,8 +44,8 @@ class ItqConfig(JobConfig):
     workers: int | None = Field(
         None,
         gt=0,
-        description="Ray tasks that read at once; null without an address: this process alone up to 4 GB of "
-        "reading",
+        description="Ray tasks that read at once; null without an address or RAY_ADDRESS: this process alone "
+        "up to 4 GB of reading",
     )
 
     @model_validator(mode="after")

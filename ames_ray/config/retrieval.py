@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ames_ray.config.address import names_cluster
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import FileOrName, FolderPath
 from ames_ray.config.reranker import require_model
@@ -77,7 +77,7 @@ class PairsConfig(JobConfig):
     @property
     def here(self) -> bool:
         """Whether this process does the work, without Ray."""
-        return self.workers == 1 and self.address is None and not os.environ.get("RAY_ADDRESS")
+        return self.workers == 1 and not names_cluster(self.address)
 
 
 class RankingConfig(PairsConfig):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
+from ames_ray.config.address import names_cluster
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import BackboneName, FileOrName, FolderPath
 
@@ -145,8 +146,14 @@ class ProjectJob(JobConfig):
     workers: int | None = Field(
         None,
         gt=0,
-        description="Ray workers; null: threads of this process, or a cluster's CPUs with address=",
+        description="Ray workers; null: threads of this process, or with an address or RAY_ADDRESS the "
+        "cluster's CPUs",
     )
+
+    @property
+    def here(self) -> bool:
+        """Whether this process does the work, without Ray."""
+        return self.workers is None and not names_cluster(self.address)
 
     @property
     def source(self) -> str:

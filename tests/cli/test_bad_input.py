@@ -180,14 +180,20 @@ def test_shortlists_of_other_stores_are_refused(
         assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["neighbors", "score"])
+@pytest.mark.parametrize("verb", ["neighbors", "score", "store project", "itq"])
 def test_the_cluster_that_the_environment_names_is_asked(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    stores = [f"query={here / 'good'}", f"gallery={here / 'good'}"]
-    scored = [f"nn_file={here / 'nn.parquet'}", f"model={here / 'model.pt'}"] if verb == "score" else []
+    pair = [f"query={here / 'good'}", f"gallery={here / 'good'}", "output=out.parquet"]
+    model = f"model={here / 'model.pt'}"
+    words = {
+        "neighbors": pair,
+        "score": [*pair, f"nn_file={here / 'nn.parquet'}", model],
+        "store project": [f"in={here / 'good'}", "out=projected", model],
+        "itq": [f"store={here / 'good'}", "bits=8", "output=itq.npz"],
+    }[verb]
     monkeypatch.setenv("RAY_ADDRESS", "nowhere")
-    done = ames_ray(tmp_path, verb, *stores, *scored, "output=out.parquet")
+    done = ames_ray(tmp_path, *verb.split(), *words)
     assert done.returncode == 2
     assert "Ray at nowhere cannot be used" in done.stderr
 
