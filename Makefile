@@ -24,10 +24,11 @@ test-slow: $(DEV) ## Run the long tests: files past 2 GB, full-size networks
 faults: $(DEV) ## Kill runs at random places and compare what they resume to
 	$(BIN)/python -m pytest -m faults
 
-lint: $(DEV) ## Check style and types
+lint: $(DEV) ## Check style and types, and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 format: $(DEV) ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
