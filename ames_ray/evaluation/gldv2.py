@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.errors import ConfigError
+from ames_ray.errors import ConfigError, DatasetError
 from ames_ray.evaluation.protocol import Group, Protocol, Setup
 
 if TYPE_CHECKING:
@@ -32,9 +32,15 @@ def gldv2(ground_truth: GroundTruth, split: str = "test", public: int = PUBLIC_Q
 
     Raises:
         ConfigError: Another split.
-        DatasetError: The list is missing, or no query has positives.
+        DatasetError: The list is missing, or no query has positives; or there is junk beside it, which this
+            measure does not know.
     """
     positives = ground_truth.of("ok")
+    if "easy" not in ground_truth.lists and any(map(len, ground_truth.lists.get("junk", ()))):
+        raise DatasetError(
+            "ground truth has junk beside ok, and mAP@100 of GLDv2 leaves no image out",
+            "name positives easy and hard, and pass protocol=revisited, or leave junk out",
+        )
     if split == "val":
         positives = positives[:public]
         groups: tuple[Group, ...] = (Group("val", 0, slice(None)),)

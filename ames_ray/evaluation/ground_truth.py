@@ -117,7 +117,7 @@ class GroundTruth:
         """
         names = data.get("imlist") if isinstance(data, Mapping) else None
         if isinstance(data, Mapping) and "gnd" not in data:
-            truth = cls({name: values for name, values in data.items() if name in LISTS})
+            truth = cls(_with_rows({name: data[name] for name in LISTS if name in data}, names))
         else:
             truth = cls(_columns(data["gnd"] if isinstance(data, Mapping) else data, names))
         if names is not None:
@@ -137,9 +137,7 @@ class GroundTruth:
 def _columns(entries: Sequence[Any], names: Sequence[str] | None) -> dict[str, list[Any]]:
     """Lists by name from one entry a query."""
     columns: dict[str, list[Any]] = {}
-    numbers: dict[str, list[int]] = {}
-    for row, name in enumerate(() if names is None else names):
-        numbers.setdefault(name, []).append(row)
+    numbers = _numbers(names)
     for query, value in enumerate(entries):
         entry = value if isinstance(value, Mapping) else {"ok": value}
         for name in LISTS:
@@ -152,6 +150,25 @@ def _columns(entries: Sequence[Any], names: Sequence[str] | None) -> dict[str, l
                 "every query needs the same lists; an empty list is fine",
             )
     return columns
+
+
+def _with_rows(lists: Mapping[str, Any], names: Sequence[str] | None) -> Mapping[str, Any]:
+    """Lists by name that hold rows, where they held names of images."""
+    if names is None:
+        return lists
+    numbers = _numbers(names)
+    return {
+        name: [_numbered(value, numbers, f"{name}[{query}]") for query, value in enumerate(queries)]
+        for name, queries in lists.items()
+    }
+
+
+def _numbers(names: Sequence[str] | None) -> dict[str, list[int]]:
+    """The rows that have each name."""
+    numbers: dict[str, list[int]] = {}
+    for row, name in enumerate(() if names is None else names):
+        numbers.setdefault(name, []).append(row)
+    return numbers
 
 
 def _numbered(value: Any, numbers: Mapping[str, list[int]], where: str) -> Any:

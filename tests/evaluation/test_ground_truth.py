@@ -89,6 +89,8 @@ def test_refuses_what_is_not_a_row(wrong: Any) -> None:
         {"gnd": [[3, 1], [], [2]]},
         {"gnd": [{"ok": [3, 1]}, {"ok": []}, {"ok": [2]}], "imlist": ["a", "b", "c", "d"]},
         {"gnd": [{"ok": ["d", "b"]}, {"ok": []}, {"ok": ("c",)}], "imlist": ["a", "b", "c", "d"]},
+        {"ok": [["d", "b"], [], [2]], "imlist": ["a", "b", "c", "d"]},
+        {"gnd": [{"ok": [3, 1], "junk": []}, {"ok": [], "junk": []}, {"ok": [2], "junk": []}]},
         pickle.loads(pickle.dumps({"gnd": np.array([[3, 1], [], [2]], object)})),
     ],
 )
@@ -118,6 +120,7 @@ def test_says_what_is_wrong() -> None:
             {"imlist": ["a", "b", "a"], "gnd": [{"ok": ["b", "a"]}]},
             "names 'a', which imlist has in the rows 0, 2",
         ),
+        ({"imlist": ["a"], "ok": [["a"], ["b"]]}, r"ok\[1\] names 'b', which is not in imlist"),
         ({"easy": [[1]], "hard": []}, "1 easy, 0 hard lists"),
         ({"query": 1}, r"has the lists \(none\)"),
         ([], r"\(none\)"),
@@ -129,6 +132,8 @@ def test_says_what_is_wrong() -> None:
         revisited(GroundTruth.from_gnd([[1]]))
     with pytest.raises(DatasetError, match="no list 'ok'"):
         gldv2(GroundTruth.from_gnd([good]))
+    with pytest.raises(DatasetError, match="junk beside ok"):
+        gldv2(GroundTruth.from_gnd([{"ok": [1], "junk": [2]}]))
     for setups in ([], ["Hard"], ["hard", "hard"]):
         with pytest.raises(ConfigError, match="allowed are easy, medium, hard"):
             revisited(GroundTruth.from_gnd([good]), setups)
