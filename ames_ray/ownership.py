@@ -38,6 +38,8 @@ _ATTEMPT = re.compile(re.escape(TEMPORARY) + r"\d+-[0-9a-f]{8}$")
 def own_local(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
     """Hold a folder on a disk; the kernel frees it when its owner dies, so a kill needs no clean-up.
 
+    A folder that was made for it, and in which nothing was written, is gone afterwards.
+
     Args:
         storage: The folder.
         claim: Who owns it and what for, as a second run is told.
@@ -46,7 +48,7 @@ def own_local(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
         StoreError: Another run owns it.
     """
     path = Path(storage.path(OWNER))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = [folder for folder in path.parents if not folder.exists()]
     with _locked(path, storage) as handle:
         handle.truncate(0)
         handle.write(to_json(claim))
@@ -56,6 +58,9 @@ def own_local(storage: Storage, claim: dict[str, Any]) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+            with suppress(OSError):  # the first that is not empty ends it
+                for folder in made:
+                    folder.rmdir()
 
 
 def is_attempt(name: str) -> bool:
@@ -158,6 +163,8 @@ def _age(storage: Storage) -> float:
 
 def _locked(path: Path, storage: Storage) -> IO[bytes]:
     while True:
+        # The last owner may have removed the folder, too.
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a+b")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

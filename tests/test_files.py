@@ -114,6 +114,18 @@ def test_one_owner_at_a_time_also_in_another_process(storage: Storage) -> None:
         assert storage.names() == []
 
 
+def test_a_run_that_wrote_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for name in ("there", "new/deep/store"):
+        with pytest.raises(RuntimeError), Storage.at(tmp_path / name).own("extract"):
+            raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    storage = Storage.at(tmp_path / "new" / "deep" / "store")
+    with storage.own("extract"):
+        storage.publish("meta.json", b"{}")
+    assert storage.read("meta.json") == b"{}"
+
+
 def test_a_killed_owner_frees_the_folder_at_once(tmp_path: Path) -> None:
     code = (
         "import time; from ames_ray.files import Storage\n"

@@ -40,6 +40,7 @@ def test_a_command_says_that_no_ray_answers(dead: str, verb: str, tmp_path: Path
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: no Ray answers at {dead} (Connection refused)\nhint: ")
     assert "`ray start --head`" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_a_cluster_that_is_gone_is_not_taken_from_the_file_that_outlived_it(
