@@ -169,6 +169,15 @@ class ScoreConfig(ModelConfig):
             raise ConfigError(f"output={self.output}: its name must end in {_ENDINGS[0]}")
         return self
 
+    @model_validator(mode="after")
+    def _protocol_has_a_truth(self) -> Self:
+        if self.protocol is not None and self.ground_truth is None:
+            raise ConfigError(
+                f"protocol={self.protocol} reads a ground truth, and none is given",
+                "pass ground_truth= too, or leave out protocol=",
+            )
+        return self
+
 
 class BenchmarkConfig(ModelConfig, RankingConfig):
     """Stores, ground truth and first ranking of a benchmark, one by one or as the authors name its files."""
@@ -198,6 +207,11 @@ class BenchmarkConfig(ModelConfig, RankingConfig):
         name, root = values.get("test_dataset"), values.get("data_root")
         if name is None and root and "query" not in values:
             name = cls.in_data_root
+        if name is None and root:
+            raise ConfigError(
+                f"data_root={root} holds several data sets, and none is named",
+                "pass test_dataset= too, or leave out data_root= beside query= and gallery=",
+            )
         if name is None:
             return values
         if not root:
@@ -208,6 +222,15 @@ class BenchmarkConfig(ModelConfig, RankingConfig):
         found = find_benchmark(name, desc_name, root, values.get("nn_file"))
         pooled = "cls" if desc_name.startswith("dinov2") else "global"
         return {"pooled": pooled, **asdict(found), **values, "nn_file": found.nn_file}
+
+    @model_validator(mode="after")
+    def _ranks_once(self) -> Self:
+        if self.nn_file is not None and self.index != "exact":
+            raise ConfigError(
+                f"index={self.index} makes a first ranking, and nn_file={self.nn_file} is one",
+                "leave one of them out",
+            )
+        return self
 
 
 class EvaluateConfig(BenchmarkConfig):

@@ -12,7 +12,7 @@ from ames_ray.cli.verbs import VERBS
 from ames_ray.config.compose import compose, config_folder, group_choices
 from ames_ray.config.extract import CheckConfig, ExtractConfig
 from ames_ray.config.report import CompareConfig
-from ames_ray.config.retrieval import EvaluateConfig, NeighborsConfig
+from ames_ray.config.retrieval import EvaluateConfig, NeighborsConfig, ScoreConfig
 from ames_ray.config.search import SearchConfig
 from ames_ray.config.serve import ServeConfig
 from ames_ray.config.store import ExportConfig, ImportConfig, InfoConfig
@@ -250,3 +250,27 @@ def test_words_without_a_name_go_to_the_settings_in_turn() -> None:
     )
     with pytest.raises(ConfigError, match=r"'c\.json' is not of the form key=value"):
         compose(CompareConfig, ["a.json", "b.json", "c.json"])
+
+
+PAIR = ["query=q", "gallery=g", "output=o"]
+
+
+@pytest.mark.parametrize(
+    ("job", "words", "message"),
+    [
+        (
+            ScoreConfig,
+            ["nn_file=n", "model=m", "output=s.parquet", "protocol=gldv2-val"],
+            "protocol=gldv2-val",
+        ),
+        (EvaluateConfig, ["ground_truth=t", "data_root=/data"], "data_root=/data holds several data sets"),
+        (TuneConfig, ["ground_truth=t", "model=m", "data_root=/data"], "data_root=/data holds several"),
+        (EvaluateConfig, ["ground_truth=t", "nn_file=n", "index=ivf"], "index=ivf makes a first ranking"),
+    ],
+)
+def test_what_would_have_no_effect_beside_the_rest_is_refused(
+    job: type[ScoreConfig | EvaluateConfig | TuneConfig], words: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(job, [*PAIR, *words])
+    assert message in caught.value.message
