@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.errors import ConfigError, DatasetError
+from ames_ray.errors import ConfigError
 from ames_ray.evaluation.protocol import Group, Protocol, Setup
 
 if TYPE_CHECKING:
@@ -32,15 +32,10 @@ def gldv2(ground_truth: GroundTruth, split: str = "test", public: int = PUBLIC_Q
 
     Raises:
         ConfigError: Another split.
-        DatasetError: The list is missing, or no query has positives; or there is junk beside it, which this
-            measure does not know.
+        DatasetError: The list is missing, or no query has positives.
     """
     positives = ground_truth.of("ok")
-    if "easy" not in ground_truth.lists and any(map(len, ground_truth.lists.get("junk", ()))):
-        raise DatasetError(
-            "ground truth has junk beside ok, and mAP@100 of GLDv2 leaves no image out",
-            "name positives easy and hard, and pass protocol=revisited, or leave junk out",
-        )
+    junk = sum(map(len, ground_truth.lists.get("junk", ())))
     if split == "val":
         positives = positives[:public]
         groups: tuple[Group, ...] = (Group("val", 0, slice(None)),)
@@ -53,4 +48,6 @@ def gldv2(ground_truth: GroundTruth, split: str = "test", public: int = PUBLIC_Q
     else:
         raise ConfigError(f"split={split}: allowed are test, val")
     nothing = (np.empty(0, np.int64),) * len(positives)
-    return Protocol("gldv2", (Setup("retrieval", positives, nothing),), groups, CUTOFF)
+    remark = f"{junk} images are junk in the ground truth; mAP@{CUTOFF} of GLDv2 leaves no image out"
+    remarks = (remark,) if junk else ()
+    return Protocol("gldv2", (Setup("retrieval", positives, nothing),), groups, CUTOFF, remarks=remarks)

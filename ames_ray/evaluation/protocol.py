@@ -73,6 +73,7 @@ class Protocol:
         cutoff: Ranks that count for the average precision, precision at each hit; 0: all ranks, and the
             area under the precision-recall curve by the trapezoid rule.
         precision_at: The k of each mP@k figure.
+        remarks: Sentences about what the protocol makes of the ground truth.
 
     Raises:
         DatasetError: No query of any group has positives.
@@ -83,6 +84,7 @@ class Protocol:
     groups: tuple[Group, ...]
     cutoff: int = 0
     precision_at: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         counts = self.counts()
@@ -126,7 +128,8 @@ class Protocol:
     def notes(self) -> list[str]:
         """Sentences about what the ground truth leaves open."""
         counts = self.counts()
-        notes = [
+        notes = [*self.remarks]
+        notes += [
             f"no query of {group.name} has positives: its figures are undefined"
             for group in self.groups
             if counts[f"{group.name}_queries"] == 0
