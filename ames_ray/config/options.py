@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from ames_ray.backbones.registry import uses_network
 from ames_ray.datasets.registry import DatasetOptions
 from ames_ray.descriptors.extractor import ExtractorOptions, build_extractor, static_spec
 from ames_ray.descriptors.reading import ReadOptions
+from ames_ray.errors import ConfigError
 from ames_ray.store.meta import StoreMeta
 
 if TYPE_CHECKING:
@@ -41,7 +43,17 @@ def read_options(config: ImagesConfig) -> ReadOptions:
 
 
 def extractor_options(config: ExtractConfig) -> ExtractorOptions:
-    """How pixels become descriptors."""
+    """How pixels become descriptors.
+
+    Raises:
+        ConfigError: There is no such backbone, or it has no network and another precision is asked for.
+    """
+    # Of a store that was made so before, which is searched by what it recorded, nothing is asked here.
+    if config.precision != "float32" and not uses_network(config.backbone, config.weights):
+        raise ConfigError(
+            f"precision={config.precision} is that of a network, and backbone={config.backbone} has none",
+            "leave precision= out",
+        )
     return ExtractorOptions(
         backbone=config.backbone,
         weights=config.weights,
@@ -57,6 +69,7 @@ def make_extractor(config: ExtractConfig, device: str) -> Extractor:
     """The extractor of a job, its weights read; with `projection` it gives payloads.
 
     Raises:
+        ConfigError: There is no such backbone, or settings contradict each other.
         WeightsError: Weights are missing or do not fit.
         StoreError: The projection takes descriptors of another backbone.
     """
@@ -73,7 +86,7 @@ def planned_spec(config: ExtractConfig) -> ExtractorSpec:
     """What an extraction will give, without reading weights of the backbone.
 
     Raises:
-        ConfigError: There is no such backbone.
+        ConfigError: There is no such backbone, or settings contradict each other.
         WeightsError: The weights of the projection are missing or do not fit.
         StoreError: The projection takes descriptors of another backbone.
     """

@@ -91,6 +91,12 @@ def test_a_module_that_does_not_exist_is_named(tmp_path: Path) -> None:
         extract(tmp_path / "photos", tmp_path / "store", "backbone=nowhere.at_all:build")
 
 
+def test_a_precision_that_would_do_nothing_is_refused(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 2)
+    with pytest.raises(ConfigError, match="precision=bfloat16 is that of a network, and backbone=sift"):
+        extract(tmp_path / "photos", tmp_path / "store", "backbone=sift", "precision=bfloat16")
+
+
 def test_a_missing_detector_file_is_an_error_not_no_detector(tmp_path: Path) -> None:
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 

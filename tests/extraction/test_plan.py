@@ -147,6 +147,16 @@ def test_what_cannot_fit_is_refused(
     assert "store less" not in capsys.readouterr().err
 
 
+def test_a_precision_that_would_do_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_photos(tmp_path / "photos", 1)
+    words = ["plan", f"images={tmp_path / 'photos'}", f"output={tmp_path / 'store'}", "precision=bfloat16"]
+    assert main([*words, "backbone=dinov2", "detector=none"]) == 0
+    assert main([*words, "backbone=sift"]) == 2
+    assert "precision=bfloat16 is that of a network, and backbone=sift has none" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("word", ["rate=0", "rate=-1", "rate=inf", "rate=nan", "workers=0"])
 def test_impossible_rates_are_refused(tmp_path: Path, word: str, capsys: pytest.CaptureFixture[str]) -> None:
     make_photos(tmp_path / "photos", 1)
