@@ -181,8 +181,11 @@ def _npy(logits: FloatArray) -> bytes:
 
 
 def _read(folder: Storage | None, name: str, count: int) -> FloatArray | None:
-    """Logits that are kept, or none; a file of another length is of another cut."""
+    """Logits that are kept, or none; a damaged file, and one of another length, of another cut, are none."""
     if folder is None or not folder.exists(name):
         return None
-    logits: FloatArray = np.load(io.BytesIO(folder.read(name)), allow_pickle=False)
+    try:
+        logits: FloatArray = np.load(io.BytesIO(folder.read(name)), allow_pickle=False)
+    except (ValueError, EOFError):
+        return None
     return logits if logits.shape == (count,) else None

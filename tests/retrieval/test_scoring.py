@@ -119,6 +119,18 @@ def test_a_killed_run_goes_on_where_it_was(
     assert third.pairs == 0
 
 
+@pytest.mark.parametrize("left", [b"", b"\x93NUMPY", b"no array at all"])
+def test_a_damaged_piece_is_made_again(stores: Stores, tmp_path: Path, left: bytes) -> None:
+    scorer = PairScorer(shortlist_of(stores, 3), *stores, small_reranker(), ScoreOptions())
+    whole = score_pairs(scorer, pieces=Storage.at(tmp_path), hire=threads(1))
+    (piece,) = tmp_path.rglob("*.npy")
+    content = piece.read_bytes()
+    piece.write_bytes(left)
+    again = score_pairs(scorer, pieces=Storage.at(tmp_path), hire=threads(1))
+    np.testing.assert_array_equal(again.logits, whole.logits)
+    assert piece.read_bytes() == content
+
+
 def test_long_lists_are_cut_between_batches_and_short_ones_joined(
     stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
