@@ -85,7 +85,7 @@ class Attention(nn.Module):
 
 def _scores(carried: Tensor, tokens: Tensor, visible: Tensor | None) -> Tensor:
     """(B, H, N) scores of (B, H, D) carried queries against (G, N, D) tokens."""
-    (batch, heads, dim), groups = carried.shape, len(tokens)
+    (batch, heads, dim), groups = carried.shape, max(1, len(tokens))
     scores = carried.reshape(groups, batch // groups * heads, dim) @ tokens.transpose(1, 2)
     if visible is not None:
         scores = scores.masked_fill(~visible.unsqueeze(1), -torch.inf)
@@ -94,7 +94,7 @@ def _scores(carried: Tensor, tokens: Tensor, visible: Tensor | None) -> Tensor:
 
 def _spread(weights: Tensor, tokens: Tensor) -> Tensor:
     """(B, H, D) sums of (G, N, D) tokens under (B, H, N) weights."""
-    (batch, heads, count), groups = weights.shape, len(tokens)
+    (batch, heads, count), groups = weights.shape, max(1, len(tokens))
     grouped = weights.reshape(groups, batch // groups * heads, count) @ tokens
     return grouped.reshape(batch, heads, tokens.shape[-1])
 

@@ -51,6 +51,13 @@ def test_queries_must_share_the_gallery_evenly(queries: int) -> None:
         random_model(SMALL)(torch.zeros(queries, 2, 24), torch.zeros(3, 2, 24))
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_no_gallery_images_get_no_logits(masked: bool) -> None:
+    mask = torch.zeros(0, 4, dtype=torch.bool) if masked else None
+    logits = random_model(SMALL)(torch.randn(1, 6, 24), torch.randn(0, 4, 24), None, mask)
+    assert logits.shape == (0,)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
