@@ -59,12 +59,14 @@ def tune_training(config: TuneTrainingConfig) -> None:
     gallery = Gallery.open([config.store])
     with output.own("ames-ray tune"):
         sweep = _fitted(config, gallery)
+        # The runs choose their best networks by it too.
+        config = config.model_copy(update={"figure": config.figure or sweep.figure})
         first = config.job(sweep.points[0] if sweep.points else {}, config.output)
         # Whatever the job lacks stops it here, not in every trial.
         parts = prepare(first)
         if parts.validation is None:
             raise TypeError("the settings ask for validation")
-        figure = sweep.figure or parts.validation.figure
+        figure = parts.validation.figure
         folder = output.child(sweep.name)
         opened = _open(config, sweep, figure, parts, folder)
         _search(opened, config, sweep, figure, folder)

@@ -32,7 +32,7 @@ class TrainingSweep:
     Attributes:
         name: Stem of its file's name.
         space: What may be chosen.
-        figure: The figure of validation to raise, or none for the one of the training job.
+        figure: The figure of validation to raise where the command names none, or none.
         trials: Runs in all.
         points: Tried first.
     """

@@ -187,6 +187,31 @@ def test_another_space_is_refused_with_what_differs(
 
 
 @pytest.mark.usefixtures("local_ray")
+def test_the_figure_of_a_file_also_decides_which_network_of_a_run_is_its_best(
+    here: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("search: training\nfigure: hard_mAP\nspace: {lr: 0.001}\n")
+    asked = [f"sweep={own}", "trials=1", "epochs=1", "figure=null"]
+    assert main(["tune", *settings(here, tmp_path, *asked)]) == 0
+    result = result_of(tmp_path / "own")
+    assert result["figure"] == "hard_mAP"
+    card = json.loads((tmp_path / "own" / "runs" / result["best"]["run"] / "card.json").read_bytes())
+    assert card["result"]["figure"] == "hard_mAP"
+    assert card["result"]["best"] == pytest.approx(result["best"]["value"], abs=1e-6)
+
+
+def test_a_figure_that_validation_does_not_measure_is_refused_before_a_run_begins(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("search: training\nfigure: hard_mP@10\nspace: {lr: 0.001}\n")
+    assert main(["tune", *settings(here, tmp_path, f"sweep={own}", "figure=null")]) == 2
+    assert "figure=hard_mP@10: allowed are easy_mAP, medium_mAP, hard_mAP" in capsys.readouterr().err
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.usefixtures("local_ray")
 def test_a_run_takes_no_gpu_that_was_not_reserved_for_it(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
