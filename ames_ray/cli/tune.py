@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from ames_ray.cli.bar import Bar
@@ -16,11 +14,12 @@ from ames_ray.config.tune_training import TuneTrainingConfig
 from ames_ray.errors import RunError
 from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.files import Storage
+from ames_ray.report.tuning_run import RESULT, TuningRun
 from ames_ray.retrieval.benchmark import Benchmark
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.tuning.exact import exact_answer
 from ames_ray.tuning.objective import Budget, Objective, check_any_figure
-from ames_ray.tuning.study import open_study
+from ames_ray.tuning.study import open_study, refuse_other
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from ames_ray.config.tune import TuneConfig
     from ames_ray.tuning.exact import Exact
-    from ames_ray.tuning.objective import Scored
     from ames_ray.tuning.study import OpenStudy
 
 
@@ -71,6 +69,7 @@ def tune(config: TuneConfig | TuneTrainingConfig) -> None:
 
 
 def _finish_exact(task: TuneTask) -> None:
+    _refuse_other(task)
     exact = _exact(task)
     best = Best(exact.budget, exact.optimum.ensemble, exact.optimum.value)
     publish_result(task, best, exact, [], None)
@@ -117,33 +116,19 @@ def _search(task: TuneTask) -> None:
 
 
 def _open(task: TuneTask, path: Path) -> OpenStudy:
-    sweep = task.sweep
-    recipe = {
-        "figure": task.figure,
-        "protocol": task.benchmark.protocol.name,
-        "answers": {_label(budget): _digest(scored) for budget, scored in task.scored.items()},
-        "costs": list(sweep.minimise),
-    }
     return open_study(
         path / STUDY,
-        sweep.name,
+        task.sweep.name,
         task.space,
-        recipe,
-        directions=["maximize", *("minimize" for _ in sweep.minimise)],
-        points=sweep.points,
+        task.asked,
+        directions=["maximize", *("minimize" for _ in task.sweep.minimise)],
+        points=task.sweep.points,
         seed=task.config.seed,
     )
 
 
-def _label(budget: Budget) -> str:
-    return f"{budget.model} {budget.query_desc_num} {budget.db_desc_num}"
-
-
-def _digest(scored: Scored) -> str:
-    """Stands for all that a budget's answers depend on."""
-    table = scored.evaluation.table
-    digest = hashlib.sha256()
-    for array in (table.similarities, table.logits, table.places, table.marked, table.positive):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(repr((scored.bytes_an_image, scored.pairs_per_second)).encode())
-    return digest.hexdigest()[:16]
+def _refuse_other(task: TuneTask) -> None:
+    """Refuse to replace the answer to another question; without a study nothing else would tell."""
+    if task.folder.exists(RESULT):
+        kept = TuningRun.read(task.folder.uri).document["card"]["settings"]
+        refuse_other(kept, task.settings, f"{task.folder.address(RESULT)} holds a result")

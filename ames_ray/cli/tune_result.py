@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ames_ray.card import make_card
 from ames_ray.cli.tables import facts
 from ames_ray.cli.tune_page import publish_page
+from ames_ray.evaluation.result import none_for_nan
 from ames_ray.files import Storage, to_json
 from ames_ray.report.tuning_run import RESULT, TRIALS
 from ames_ray.report.use_it import evaluate_command
@@ -53,6 +57,35 @@ class TuneTask:
     scored: Mapping[Budget, Scored]
     folder: Storage
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All that decides the answers besides the space."""
+        return {
+            "figure": self.figure,
+            "protocol": self.benchmark.protocol.name,
+            "answers": {_label(budget): _digest(scored) for budget, scored in self.scored.items()},
+            "costs": list(self.sweep.minimise),
+        }
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The question, for the card of its answer."""
+        return {**self.asked, "space": self.space.plain()}
+
+
+def _label(budget: Budget) -> str:
+    return f"{budget.model} {budget.query_desc_num} {budget.db_desc_num}"
+
+
+def _digest(scored: Scored) -> str:
+    """Stands for all that a budget's answers depend on."""
+    table = scored.evaluation.table
+    digest = hashlib.sha256()
+    for array in (table.similarities, table.logits, table.places, table.marked, table.positive):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(repr((scored.bytes_an_image, scored.pairs_per_second)).encode())
+    return digest.hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Best:
@@ -79,9 +112,7 @@ def publish_result(
     """Write everything, then print what to know of it."""
     front = _front(task, rows) if task.sweep.minimise else []
     counts = opened.counts() if opened else {"settings": exact.settings if exact else 0}
-    card = make_card(
-        "tune", task.config.model_dump(), counts, {"space": task.space.plain(), "figure": task.figure}
-    )
+    card = make_card("tune", task.config.model_dump(), counts, task.settings)
     document = {
         "card": card,
         "figure": task.figure,
@@ -135,8 +166,13 @@ def _front(task: TuneTask, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, 
     good = [row for row in rows if row["state"] == "complete"]
     directions = ["maximize", *("minimize" for _ in task.sweep.minimise)]
     kept = on_front([[row[name] for name in names] for row in good], directions)
-    found = [dict(row) for row, keep in zip(good, kept, strict=True) if keep]
+    found = [_as_json(row) for row, keep in zip(good, kept, strict=True) if keep]
     return sorted(found, key=lambda row: (row["bytes_an_image"], row["seconds_a_query"], -row[task.figure]))
+
+
+def _as_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row in which null stands for a figure that no query has."""
+    return {name: none_for_nan(v) if isinstance(v, float) else v for name, v in row.items()}
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -148,18 +148,31 @@ def differences(before: Any, after: Any, where: str = "") -> list[str]:
     return [] if before == after else [f"{where}: {_short(before)}, now {_short(after)}"]
 
 
-def _same_recipe(study: optuna.Study, recipe: Mapping[str, Any], path: Path) -> None:
-    ours = json.loads(json.dumps(recipe))
-    stored = study.user_attrs.get(_RECIPE)
-    if stored is None:
-        study.set_user_attr(_RECIPE, ours)
-        return
-    found = differences(stored, ours)
+def refuse_other(stored: Mapping[str, Any], settings: Mapping[str, Any], what: str) -> None:
+    """Refuse to go on with, or to replace, what is of other settings.
+
+    Args:
+        stored: Settings of what is there, as JSON gives them back.
+        settings: Those of the command.
+        what: The file and what it holds, for the message.
+
+    Raises:
+        ConfigError: They differ; the message lists how.
+    """
+    found = differences(stored, json.loads(json.dumps(settings)))
     if found:
         raise ConfigError(
-            f"{path} holds a study of other settings:\n  " + "\n  ".join(found),
+            f"{what} of other settings:\n  " + "\n  ".join(found),
             "go on with the old settings, or pass another output=",
         )
+
+
+def _same_recipe(study: optuna.Study, recipe: Mapping[str, Any], path: Path) -> None:
+    stored = study.user_attrs.get(_RECIPE)
+    if stored is None:
+        study.set_user_attr(_RECIPE, json.loads(json.dumps(recipe)))
+        return
+    refuse_other(stored, recipe, f"{path} holds a study")
 
 
 def _close_stale(opened: OpenStudy) -> int:

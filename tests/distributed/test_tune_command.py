@@ -55,7 +55,9 @@ def words(here: Path, output: Path, *more: str) -> list[str]:
 
 
 def result_of(folder: Path) -> dict[str, Any]:
+    """The result, as a reader finds it that keeps to the letter of JSON, which knows no NaN."""
     values: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
+    assert "NaN" not in (folder / "result.json").read_text()
     return values
 
 
@@ -92,14 +94,21 @@ def test_the_exact_best_is_what_evaluate_gives_for_it(
         assert (tmp_path / "out" / "exact" / name).stat().st_size > 1000
     assert f"{100 * result['best']['value']:.2f} %" in out
 
+    # The answer to another question does not replace this one.
+    kept = (tmp_path / "out" / "exact" / "result.json").read_bytes()
+    assert main(words(here, tmp_path / "out", "sweep=exact", "num_rerank=15", "figure=hard_mAP")) == 2
+    assert 'figure: "medium_mAP", now "hard_mAP"' in capsys.readouterr().err
+    assert (tmp_path / "out" / "exact" / "result.json").read_bytes() == kept
+
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_search_of_budgets_draws_a_front(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models = f"model=[{here / 'full.safetensors'},{here / 'binary.safetensors'}]"
-    arguments = words(here, tmp_path / "out", f"sweep={here / 'few.yaml'}", "points_per_trial=12")
-    arguments = [models if word.startswith("model=") else word for word in arguments]
+    (tmp_path / "gnd.json").write_text(json.dumps({"gnd": [{"easy": [3, 7], "hard": [], "junk": [1]}] * 3}))
+    more = [models, f"ground_truth={tmp_path / 'gnd.json'}", "points_per_trial=12"]
+    arguments = words(here, tmp_path / "out", f"sweep={here / 'few.yaml'}", *more)
     assert main(arguments) == 0
     out = capsys.readouterr().out
     folder = tmp_path / "out" / "few"
@@ -109,6 +118,8 @@ def test_a_search_of_budgets_draws_a_front(
     trials = list(csv.DictReader((folder / "trials.csv").open()))
     front = list(csv.DictReader((folder / "front.csv").open()))
     assert {row["trial"] for row in front} <= {row["trial"] for row in trials}
+    assert {row["hard_mAP"] for row in front} == {""}
+    assert {row["hard_mAP"] for row in result["front"]} == {None}
     for row in trials:
         size = 32 if row["model"].endswith("full.safetensors") else 2
         assert float(row["bytes_an_image"]) == size * int(row["db_desc_num"])
@@ -123,8 +134,8 @@ def test_a_search_of_budgets_draws_a_front(
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == kept
 
     # Another figure is another study.
-    assert main([*arguments, "figure=hard_mAP"]) == 2
-    assert 'figure: "medium_mAP", now "hard_mAP"' in capsys.readouterr().err
+    assert main([*arguments, "figure=easy_mAP"]) == 2
+    assert 'figure: "medium_mAP", now "easy_mAP"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
