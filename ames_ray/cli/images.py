@@ -12,7 +12,7 @@ from ames_ray.cli.display import Display, duration
 from ames_ray.cli.tables import counts, facts
 from ames_ray.config.extract import ExtractConfig
 from ames_ray.config.options import dataset_options, planned_spec, store_meta
-from ames_ray.datasets.continued import continued
+from ames_ray.datasets.continued import Continued, continued
 from ames_ray.datasets.manifest import Manifest
 from ames_ray.datasets.registry import build_manifest
 from ames_ray.errors import FailedRowsError, StoreError
@@ -20,7 +20,7 @@ from ames_ray.extraction.plan import (
     average_file_bytes,
     cheaper,
     make_pace,
-    make_plan,
+    plan_further,
     require_room,
     size,
 )
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 20
+_NOTHING_TO_DO = "nothing to do: every image is in the store"
 
 
 def check(config: CheckConfig) -> None:
@@ -78,10 +79,11 @@ def check(config: CheckConfig) -> None:
 
 def plan(config: PlanConfig) -> None:
     """Print the size, time and bandwidth of an extraction; an error where the store cannot fit."""
-    manifest = build_manifest(dataset_options(config))
-    meta = store_meta(config, manifest, planned_spec(config))
     storage = Storage.at(config.output)
-    found = make_plan(meta, storage, meta.rows)
+    manifest = _continued(config, storage, build_manifest(dataset_options(config))).manifest
+    meta = store_meta(config, manifest, planned_spec(config))
+    found = plan_further(meta, storage, manifest, overwrite=config.overwrite)
+    there = found.rows - found.missing_rows
     image_bytes, looked = average_file_bytes(manifest)
     free = "unknown (object store)" if found.free_bytes is None else size(found.free_bytes)
     # What cannot fit is not worth measuring.
@@ -89,11 +91,11 @@ def plan(config: PlanConfig) -> None:
     facts(
         "plan",
         {
-            "images": f"{found.rows:,}",
+            "images": f"{found.rows:,}" + (f", {there:,} of them are in the store already" if there else ""),
             "shards": f"{found.shards:,} of {config.shard_rows:,} rows",
             "a file": f"{_or_unknown(image_bytes)} on average of {looked:,} files",
             "an image": f"{size(found.row_bytes)} in the store",
-            "store": size(found.missing_bytes),
+            "store": size(found.missing_bytes) + (" more" if there else ""),
             "free space": f"{free} in {config.output}",
             **{f"with {words}": size(total) for words, total in cheaper(meta).items()},
             **pace,
@@ -105,6 +107,8 @@ def plan(config: PlanConfig) -> None:
 def _pace_rows(
     config: PlanConfig, manifest: Manifest, found: Plan, image_bytes: float | None
 ) -> dict[str, str]:
+    if not found.missing_rows:
+        return {"time": _NOTHING_TO_DO}
     if config.rate is None:
         return {"time": "unknown; rate= (images/s of a worker, or measure) also gives hours and bandwidth"}
     rows = {}
@@ -144,13 +148,16 @@ def extract(config: ExtractConfig) -> None:
     manifest = build_manifest(dataset_options(config))
     for note in manifest.notes:
         print(note, file=sys.stderr)  # noqa: T201
-    storage = Storage.at(config.output)
+    found = _continued(config, Storage.at(config.output), manifest)
+    show(run(config, found.manifest, removed=found.removed), removed=len(found.removed or ()))
+
+
+def _continued(config: ExtractConfig, storage: Storage, manifest: Manifest) -> Continued:
+    """The list as the store in the output goes on with it."""
     if config.dataset != "folder" or config.overwrite or not storage.exists(MANIFEST):
-        show(run(config, manifest))
-        return
+        return Continued(manifest)
     # A folder has no order that a new photo could not disturb: known photos keep their rows.
-    found = continued(Manifest.read(storage, MANIFEST), manifest)
-    show(run(config, found.manifest, removed=found.removed), removed=len(found.removed))
+    return continued(Manifest.read(storage, MANIFEST), manifest)
 
 
 def retry(config: RetryConfig) -> None:
@@ -208,5 +215,5 @@ def show(report: ExtractReport, removed: int = 0) -> None:
         rows["time"] = f"{duration(report.seconds)}, {rate:.1f} images/s by {len(report.workers)} workers"
         rows["limit"] = report.limit
     else:
-        rows["time"] = "nothing to do: every image is in the store"
+        rows["time"] = _NOTHING_TO_DO
     facts("extract", rows)

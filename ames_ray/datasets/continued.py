@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Continued:
-    """A list that goes on from an older one.
+    """A list that goes on from an older one, if there is one.
 
     Attributes:
         manifest: All rows of the older list, then the photos that it lacks.
-        removed: Rows whose photos are not there any more, ascending.
+        removed: Rows whose photos are not there any more, ascending; none where no older list is known.
     """
 
     manifest: Manifest
-    removed: tuple[int, ...]
+    removed: tuple[int, ...] | None = None
 
 
 def continued(old: Manifest, found: Manifest) -> Continued:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ames_ray.types import ImageFeatures, ImageRecord, Pixels
 
 NO_DETECTOR = "none"
+HASHES = ("weights", "detector")
+"""Settings that are known once the weights are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ def describe(
     Args:
         backbone: The backbone.
         options: The options.
-        hashes: SHA-256 of `weights` and `detector`, as far as there are any.
+        hashes: SHA-256 of `HASHES`, as far as there are any.
     """
     seen = asdict(backbone.preprocessing) if isinstance(backbone, NetworkBackbone) else {}
     settings = {

@@ -147,7 +147,7 @@ def run(
         storage.publish(JOB, to_json(config.model_dump()))
         forget_all(storage)
         tasks = writer.retry_failed() if retry else writer.pending()
-        todo = sum(task.stop - task.start - len(task.keep) for task in tasks)
+        todo = sum(task.todo for task in tasks)
         require_room(make_plan(meta, storage, todo), meta, config.output)
         state, seconds = _run_tasks(config, pool, storage, meta, tasks, watcher)
         report = _report(config, writer, state, seconds, todo)
@@ -180,7 +180,7 @@ def _run_tasks(
     watcher: Watcher,
 ) -> tuple[BoardState, float]:
     """Drive the tasks to their end; returns what the board saw and the seconds of work."""
-    todo = sum(task.stop - task.start - len(task.keep) for task in tasks)
+    todo = sum(task.todo for task in tasks)
     watcher.begin(meta.rows, meta.rows - todo)
     # On the driver's node: the loss of any other node must not end the run.
     board = ray.remote(num_cpus=0, scheduling_strategy=beside_driver())(Board).remote()

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ames_ray.descriptors.extractor import HASHES
 from ames_ray.errors import ImageError, ResourceError
 from ames_ray.images.read import file_size
 from ames_ray.model.projection import PROJECTION
+from ames_ray.store.admission import admit
+from ames_ray.store.clear import stored_bytes
+from ames_ray.store.meta import META, StoreMeta
+from ames_ray.store.writer import StoreWriter
 
 if TYPE_CHECKING:
     from ames_ray.datasets.manifest import Manifest
     from ames_ray.files import Storage
-    from ames_ray.store.meta import StoreMeta
 
 _MARGIN = 1.02
 """Parquet's own bytes stay below 2 % of a long payload (benchmarks/extraction.py)."""
@@ -35,6 +39,7 @@ class Plan:
 
     Attributes:
         rows: Lines of the image list.
+        missing_rows: Rows that are still to be made.
         shards: Files that will be made.
         row_bytes: Payload of one row.
         file_bytes: What a row takes in its file, all beside the payload included; rather more than less.
@@ -43,6 +48,7 @@ class Plan:
     """
 
     rows: int
+    missing_rows: int
     shards: int
     row_bytes: int
     file_bytes: float
@@ -67,7 +73,31 @@ def make_plan(meta: StoreMeta, storage: Storage, missing_rows: int, freed_bytes:
     in_file = meta.row_bytes * _MARGIN + _BESIDE_ROW + _BESIDE_SHARD / min(meta.shard_rows, max(1, meta.rows))
     free = storage.free_bytes()
     free = None if free is None else free + freed_bytes
-    return Plan(meta.rows, meta.shards, meta.row_bytes, in_file, int(missing_rows * in_file), free)
+    missing = int(missing_rows * in_file)
+    return Plan(meta.rows, missing_rows, meta.shards, meta.row_bytes, in_file, missing, free)
+
+
+def plan_further(meta: StoreMeta, storage: Storage, manifest: Manifest, *, overwrite: bool) -> Plan:
+    """Count what an extraction into a folder would still make, or with `overwrite` make anew.
+
+    Args:
+        meta: The store, as far as it is known without reading weights.
+        storage: Where it is to lie, or lies in part.
+        manifest: Its image list.
+        overwrite: Whether what lies there would be deleted.
+
+    Raises:
+        StoreError: The folder holds something that an extraction would not go on with.
+    """
+    if overwrite:
+        return make_plan(meta, storage, meta.rows, stored_bytes(storage))
+    if storage.exists(META):
+        # Which weights made it is not known here; an extraction would compare them.
+        made = StoreMeta.from_json(storage.read(META), storage.address(META)).settings
+        hashes = {name: made[name] for name in HASHES if name in made}
+        meta = replace(meta, settings=hashes | meta.settings)
+    admit(storage, meta, manifest)
+    return make_plan(meta, storage, sum(task.todo for task in StoreWriter(storage, meta).pending()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +129,7 @@ def make_pace(plan: Plan, image_bytes: float | None, rate: float, workers: int) 
         workers: Workers that keep up this rate at once.
     """
     together = rate * workers
-    seconds = plan.rows / together
+    seconds = plan.missing_rows / together
     return Pace(
         images_per_second=together,
         seconds=seconds,

@@ -13,28 +13,37 @@ from ames_ray.store.meta import META, StoreMeta
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
+    from ames_ray.datasets.manifest import Manifest
 
-def require_same(old: StoreMeta, new: StoreMeta, continues: bool, uri: str) -> None:
-    """Refuse to go on with a store under other settings, or with another list; a longer list is welcome.
+
+def admit(storage: Storage, new: StoreMeta, manifest: Manifest) -> StoreMeta | None:
+    """What the store in a folder holds, to go on with; none where the folder is empty.
+
+    A longer list is welcome; other settings are not.
 
     Args:
-        old: What the store holds.
+        storage: The folder.
         new: What is to be written.
-        continues: Whether the new list begins with the old one.
-        uri: The store.
+        manifest: Its image list.
 
     Raises:
-        StoreError: The differences, a line each.
+        StoreError: The folder holds something else, is damaged, or was made with other settings or another
+            list: the differences, a line each.
     """
+    if not storage.exists(META):
+        require_empty(storage)
+        return None
+    old = StoreMeta.from_json(storage.read(META), storage.address(META))
     differences = old.differences(new)
-    if new.rows > old.rows and not continues:
+    if new.rows > old.rows and manifest.digest_of_first(old.rows) != old.manifest_digest:
         differences.append(f"image list: the first {old.rows} lines are not those of the store")
     if differences:
         lines = "".join(f"\n  {line}" for line in differences)
         raise StoreError(
-            f"{uri} was made with other settings:{lines}",
+            f"{storage.uri} was made with other settings:{lines}",
             "give the settings of the store to go on with it, or another output=",
         )
+    return old
 
 
 def require_empty(storage: Storage) -> None:

@@ -17,7 +17,7 @@ from ames_ray.datasets.paths import relative
 from ames_ray.errors import AmesError, StoreError
 from ames_ray.files import Storage, sha256_file, to_json
 from ames_ray.ownership import sweep
-from ames_ray.store.admission import require_empty, require_same
+from ames_ray.store.admission import admit
 from ames_ray.store.codec import named
 from ames_ray.store.failed import write_failed
 from ames_ray.store.guard import publish, publishing, writing
@@ -61,6 +61,11 @@ class ShardTask:
     stop: int
     keep: tuple[int, ...] = ()
 
+    @property
+    def todo(self) -> int:
+        """Rows that are to be computed."""
+        return self.stop - self.start - len(self.keep)
+
 
 class StoreWriter:
     """The side of a store that its one owner sees; workers write through `ShardWriter`."""
@@ -78,17 +83,12 @@ class StoreWriter:
         """
         if (meta.rows, meta.manifest_digest) != (len(manifest), manifest.digest):
             raise StoreError("the settings of the store are those of another image list")
-        if storage.exists(META):
-            old = StoreMeta.from_json(storage.read(META), storage.address(META))
-            continues = old.rows < meta.rows and manifest.digest_of_first(old.rows) == old.manifest_digest
-            require_same(old, meta, continues, storage.uri)
-            if old.rows != meta.rows:
-                unfinish(storage)
-                # After a kill the next run goes on from the list that it finds, so that must not lag behind.
-                manifest.write(storage, MANIFEST)
-                publish(storage, META, meta.to_json())
-        else:
-            require_empty(storage)
+        old = admit(storage, meta, manifest)
+        if old is not None and old.rows != meta.rows:
+            unfinish(storage)
+            # After a kill the next run goes on from the list that it finds, so that must not lag behind.
+            manifest.write(storage, MANIFEST)
+        if old is None or old.rows != meta.rows:
             publish(storage, META, meta.to_json())
         if not _holds_list(storage, manifest):
             manifest.write(storage, MANIFEST)

@@ -19,11 +19,18 @@ from ames_ray.model.checkpoints import save_ames
 from ames_ray.model.options import AmesOptions
 from ames_ray.store.meta import StoreMeta
 from ames_ray.types import ImageRecord
+from tests.extract_here import extract_here
 from tests.model.networks import random_model
 from tests.photos import make_photos
 
 MILLION = Plan(
-    rows=1_000_000, shards=15_625, row_bytes=1_000_000, file_bytes=1_020_000, missing_bytes=0, free_bytes=None
+    rows=1_000_000,
+    missing_rows=1_000_000,
+    shards=15_625,
+    row_bytes=1_000_000,
+    file_bytes=1_020_000,
+    missing_bytes=0,
+    free_bytes=None,
 )
 Usage = namedtuple("Usage", "total used free")
 
@@ -155,6 +162,49 @@ def test_a_precision_that_would_do_nothing_is_refused(
     assert main([*words, "backbone=dinov2", "detector=none"]) == 0
     assert main([*words, "backbone=sift"]) == 2
     assert "precision=bfloat16 is that of a network, and backbone=sift has none" in capsys.readouterr().err
+
+
+def test_what_a_store_holds_already_is_not_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_photos(tmp_path / "photos", 12)
+    words = [f"images={tmp_path / 'photos'}", f"output={tmp_path / 'store'}", "topk=40", "shard_rows=5"]
+    extract_here(words)
+
+    def planned(*more: str) -> str:
+        assert main(["plan", *words, "rate=0.5", *more]) == 0
+        return re.sub(" +", " ", capsys.readouterr().out)
+
+    whole = planned()
+    assert "images 12, 12 of them are in the store already" in whole
+    assert "time nothing to do: every image is in the store" in whole
+    # A shard of 5 rows is lost, and a photo more joins the last 2.
+    (tmp_path / "store" / "progress" / "00001.json").unlink()
+    make_photos(tmp_path / "photos", 1, first=12)
+    # RootSIFT as above; Parquet's own 2 %, 100 bytes beside each row, 5 kB beside each 5.
+    row = (40 * (2 * 128 + 13) + 4 * 2048) * 1.02 + 100 + 5000 / 5
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10**6, 0, int(6 * row)))
+    part = planned()
+    assert "images 13, 7 of them are in the store already" in part
+    assert f"store {6 * row / 1000:.1f} kB more" in part
+    assert "time 12 s at 0.5 images/s" in part
+    # What is deleted makes room, but not for a row more.
+    assert main(["plan", *words, "overwrite=true"]) == 0
+    assert f"store {13 * row / 1000:.1f} kB " in re.sub(" +", " ", capsys.readouterr().out)
+    assert main(["plan", *words, f"output={tmp_path / 'elsewhere'}"]) == 2
+    assert f"the store needs {13 * row / 1000:.1f} kB more" in capsys.readouterr().err
+
+
+def test_a_store_that_an_extraction_would_refuse_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_photos(tmp_path / "photos", 2)
+    words = [f"images={tmp_path / 'photos'}", f"output={tmp_path / 'store'}"]
+    extract_here([*words, "topk=40"])
+    assert main(["plan", *words, "topk=50"]) == 2
+    assert "topk: 40 in the store, 50 now" in capsys.readouterr().err
+    assert main(["plan", words[0], f"output={tmp_path / 'photos'}"]) == 2
+    assert "is not empty and is no store" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["rate=0", "rate=-1", "rate=inf", "rate=nan", "workers=0"])
