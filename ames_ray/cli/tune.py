@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from ames_ray.cli.bar import Bar
 from ames_ray.cli.tune_result import STUDY, Best, TuneTask, publish_result
-from ames_ray.cli.tune_scores import Sources, budgets_of, score_budgets, with_budgets
+from ames_ray.cli.tune_scores import Sources, as_scored, budgets_of, score_budgets, with_budgets
 from ames_ray.config.tune_training import TuneTrainingConfig
 from ames_ray.errors import RunError
 from ames_ray.evaluation.ensemble import Ensemble
@@ -50,6 +50,7 @@ def tune(config: TuneConfig | TuneTrainingConfig) -> None:
 
         tune_training(config)
         return
+    config = as_scored(config)
     sweep = config.read_sweep()
     benchmark = Benchmark.read(config.ground_truth, config.protocol)
     figure = config.figure or sweep.figure or benchmark.figure

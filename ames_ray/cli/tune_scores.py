@@ -74,6 +74,14 @@ def with_budgets(config: TuneConfig, space: Space) -> Space:
     return space
 
 
+def as_scored(config: TuneConfig) -> TuneConfig:
+    """The job with the kind of network and the arithmetic that its scores were made with, if it names any."""
+    if config.scores is None:
+        return config
+    made = load_pair_scores(config.scores).settings
+    return config.model_copy(update={name: made[name] for name in ("reranker", "precision") if name in made})
+
+
 def score_budgets(
     sources: Sources, budgets: list[Budget], largest: int, *, costs: bool
 ) -> dict[Budget, Scored]:

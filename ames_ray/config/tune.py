@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 Models = Annotated[list[FileOrName], BeforeValidator(as_list)]
 
-_SCORED_WITH = ("model", "query_desc_num", "db_desc_num")
+_BUDGET = ("model", "query_desc_num", "db_desc_num")
 """Settings that each set of scores has one value of."""
+_SCORED_WITH = ("reranker", "precision", "query_desc_num", "db_desc_num")
+"""Settings that a file of scores tells."""
 
 
 class TuneConfig(BenchmarkConfig):
@@ -81,7 +83,7 @@ class TuneConfig(BenchmarkConfig):
     @model_validator(mode="after")
     def _can_start(self) -> Self:
         sweep = self.read_sweep()
-        chosen = [name for name in _SCORED_WITH if name in sweep.space]
+        chosen = [name for name in _BUDGET if name in sweep.space]
         self._refuse_ignored(sweep, chosen)
         if "model" not in chosen and (self.model is None) == (self.scores is None):
             raise ConfigError("tune needs model= or scores=, and not both")
@@ -99,6 +101,11 @@ class TuneConfig(BenchmarkConfig):
             raise ConfigError(
                 f"sweep={self.sweep} chooses {' and '.join(chosen)}, but scores= were made with one of each",
                 "leave them out of the space, or scores= out of the command",
+            )
+        if self.scores is not None and (made_with := self.model_fields_set.intersection(_SCORED_WITH)):
+            raise ConfigError(
+                f"scores={self.scores} were made already, {' and '.join(sorted(made_with))} included",
+                "leave it out: it is read from them",
             )
         given = [f"{name}=" for name in chosen if name in self.model_fields_set]
         if self.trials is not None and sweep.search == "exact":

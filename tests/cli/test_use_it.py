@@ -66,16 +66,16 @@ def test_an_index_and_the_precision_are_told(
     assert tuned(tmp_path / "out") == figure(command, tmp_path / "evaluated")
 
 
-def test_the_budgets_of_scores_are_told(
+def test_what_scores_were_made_with_is_told(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nn, scores, network = tmp_path / "nn.parquet", tmp_path / "scores.parquet", here / "model.pt"
     query, gallery, truth = stores(here)
     assert main(["neighbors", query, gallery, f"output={nn}"]) == 0
-    budget = ["query_desc_num=4", "db_desc_num=2", "num_rerank=15"]
+    budget = ["query_desc_num=4", "db_desc_num=2", "num_rerank=15", "precision=bfloat16"]
     words = [query, gallery, truth, f"nn_file={nn}"]
     assert main(["score", *words, f"model={network}", *budget, f"output={scores}"]) == 0
     command = printed([*words, f"scores={scores}", "num_rerank=15", f"output={tmp_path / 'out'}"], capsys)
-    assert {"query_desc_num=4", "db_desc_num=2", "model=…"} <= set(command)
+    assert {"query_desc_num=4", "db_desc_num=2", "precision=bfloat16", "model=…"} <= set(command)
     command = [f"model={network}" if word == "model=…" else word for word in command]
     assert tuned(tmp_path / "out") == figure(command, tmp_path / "evaluated")

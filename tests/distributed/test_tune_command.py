@@ -183,6 +183,11 @@ def test_a_space_may_name_the_networks_in_place_of_the_command(
         ("db_desc_num: {choice: [1, 2]}", ["model=c", "db_desc_num=2"], "no choice of db_desc_num= to"),
         ("db_desc_num: 1", ["scores=s.parquet", "nn_file=nn.parquet"], "chooses db_desc_num, but scores="),
         ("model: {choice: [a, b]}", ["scores=s.parquet", "nn_file=nn.parquet"], "chooses model, but scores="),
+        (
+            "",
+            ["scores=s.parquet", "nn_file=nn.parquet", "db_desc_num=9"],
+            "made already, db_desc_num included",
+        ),
         ("query_desc_num: 1", ["model=c", "trials=9"], "no choice of trials= to the command"),
     ],
 )
