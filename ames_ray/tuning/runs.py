@@ -90,5 +90,6 @@ def best_rows(rows: Iterable[Mapping[str, Any]], figure: str) -> list[Mapping[st
 
 def beyond(rows: Sequence[Mapping[str, Any]], figure: str, keep: int | None) -> list[str]:
     """Folders of the runs that are not among the `keep` best."""
-    kept = [row[RUN] for row in best_rows(rows, figure)[:keep]]
+    # Two trials of one point that were under way together have one run.
+    kept = list(dict.fromkeys(row[RUN] for row in best_rows(rows, figure)))[:keep]
     return [row[RUN] for row in rows if row.get(RUN) is not None and row[RUN] not in kept]

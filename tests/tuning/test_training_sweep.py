@@ -186,6 +186,8 @@ def test_the_best_runs_are_kept() -> None:
     assert [row["run"] for row in best_rows(rows, "mAP")] == ["b", "d", "a"]
     assert beyond(rows, "mAP", 2) == ["a", "c"]
     assert beyond(rows, "mAP", None) == ["c"]
+    # A trial that waited for the end of its twin has the twin's run, which is kept once.
+    assert beyond([*rows, rows[1]], "mAP", 2) == ["a", "c"]
 
 
 def test_a_point_that_was_cut_off_is_tried_again(tmp_path: Path) -> None:
