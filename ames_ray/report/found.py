@@ -34,14 +34,16 @@ def find(uri: str) -> list[Found]:
     """One thing to report, or several training runs that one folder holds.
 
     Args:
-        uri: A result file, the folder of an evaluation, of a search or of a training run, or a local folder
-            around such folders.
+        uri: A result file; the folder of an evaluation, of a search or of a training run, or the file that
+            marks it; or a local folder around such folders.
 
     Raises:
         DatasetError: There is nothing to report.
         ConfigError: There are several things, and not all of them are training runs.
     """
     parent, name = Storage.of_file(uri)
+    if name in _MARKS and parent.exists(name):
+        return [Found(_MARKS[name], parent.uri)]
     if name.endswith(".json") or parent.exists(name):
         return [Found("evaluation", uri)]
     folder = Storage.at(uri)

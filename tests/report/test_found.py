@@ -22,10 +22,10 @@ def test_folders_are_told_apart_by_what_lies_in_them(tmp_path: Path) -> None:
     assert find(evaluation) == [Found("evaluation", f"{evaluation}/evaluation-1.json")]
     assert find(f"{evaluation}/evaluation-1.json") == find(evaluation)
     search = leave(tmp_path / "tuning" / "ensemble", "result.json", "trials.csv")
-    assert find(search) == [Found("tuning", search)]
+    assert find(search) == find(f"{search}/result.json") == [Found("tuning", search)]
     assert find(str(tmp_path / "tuning")) == [Found("tuning", search)]
     run = leave(tmp_path / "runs" / "a", "log.csv")
-    assert find(run) == [Found("training", run)]
+    assert find(run) == find(f"{run}/log.csv") == [Found("training", run)]
 
 
 def test_runs_in_one_folder_are_drawn_over_each_other(tmp_path: Path) -> None:
