@@ -225,7 +225,8 @@ def _show(
         lines["same value for"] = f"λ from {exact.optimum.low:.6g} to {exact.optimum.high:.6g}"
     elif exact is not None:
         gap = 100 * (exact.optimum.value - best.value)
-        lines["exact optimum"] = f"{100 * exact.optimum.value:.2f} %, {gap:.3f} above the search's best"
+        side = "above" if gap >= 0 else "below"
+        lines["exact optimum"] = f"{100 * exact.optimum.value:.2f} %, {abs(gap):.3f} {side} the search's best"
     if "answered" in counts:
         lines["trials"] = trials_line(counts)
     if front:
