@@ -57,7 +57,8 @@ def evaluate(config: EvaluateConfig) -> str:
                 config.num_rerank,
                 figure,
             )
-        name = _publish(output, config, {"query": query, "gallery": gallery}, base, table)
+        stores = {"query": query, "gallery": gallery}
+        name = _publish(output, config, benchmark, stores, base, table)
     _show(base, table, figure)
     written = output.address(name)
     print(f"written: {written}")  # noqa: T201
@@ -67,6 +68,7 @@ def evaluate(config: EvaluateConfig) -> str:
 def _publish(
     output: Storage,
     config: EvaluateConfig,
+    benchmark: Benchmark,
     stores: Mapping[str, Gallery],
     base: EvaluationResult,
     table: Sweep | None,
@@ -74,7 +76,7 @@ def _publish(
     """Write a result under a name made from its content, so that none replaces another."""
     best = table.best if table else base
     extracted = {name: [store.meta.settings for store in part.stores] for name, part in stores.items()}
-    settings = {**best.card["settings"], "stores": extracted}
+    settings = {**best.card["settings"], "stores": extracted, "ground_truth": benchmark.digest}
     card = make_card("evaluate", config.model_dump(), dict(best.counts), settings)
     document: dict[str, Any] = {"card": card, "global": _plain(base)}
     if table:

@@ -191,8 +191,7 @@ def test_a_ground_truth_that_was_changed_since_judges_no_photo(
     plain["gnd"] = [{kind: list(map(int, entry[kind])) for kind in kinds} for entry in truth["gnd"]]
     (tmp_path / "gnd.json").write_text(json.dumps(plain))
     made = run(folder, tmp_path / "out", f"ground_truth={tmp_path / 'gnd.json'}")
-    for entry in plain["gnd"]:
-        entry["easy"], entry["hard"] = entry["hard"], entry["easy"]
+    plain["gnd"] = [*plain["gnd"][1:], plain["gnd"][0]]
     (tmp_path / "gnd.json").write_text(json.dumps(plain))
     assert main(["report", str(made)]) == 0
     assert f"no precision over recall: {tmp_path / 'gnd.json'} and the ranking" in capsys.readouterr().out
@@ -201,6 +200,10 @@ def test_a_ground_truth_that_was_changed_since_judges_no_photo(
     results = Blocks(text).islands()["page"]["results"]
     assert set(results) == {"easy", "medium", "hard"}
     assert not any(results.values())
+
+    again = run(folder, tmp_path / "out", f"ground_truth={tmp_path / 'gnd.json'}")
+    assert main(["compare", f"first={made}", f"second={again}", f"output={tmp_path / 'c.json'}"]) == 0
+    assert set(json.loads((tmp_path / "c.json").read_bytes())["choices"]) == {"settings.ground_truth"}
 
 
 def test_the_rankings_of_two_indexes_in_one_folder_are_kept_apart(tmp_path: Path) -> None:

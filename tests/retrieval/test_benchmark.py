@@ -55,6 +55,13 @@ def test_a_benchmark_knows_its_images(tmp_path: Path, name: str, query: Gallery,
     found.check(query, gallery)
 
 
+def test_a_digest_tells_other_positives_and_not_another_form(tmp_path: Path) -> None:
+    same = {Benchmark.read(written(tmp_path / name, FILE)).digest for name in ("gnd.pkl", "gnd.json")}
+    assert len(same) == 1
+    swapped = [{**entry, "easy": entry["hard"], "hard": entry["easy"]} for entry in GND]
+    assert Benchmark.read(written(tmp_path / "b.json", {**FILE, "gnd": swapped})).digest not in same
+
+
 def test_distractors_may_follow(tmp_path: Path, query: Gallery, gallery: Gallery) -> None:
     extra = make_store(tmp_path / "r1m", manifest=make_manifest(4, first=90))
     Benchmark.read(written(tmp_path / "gnd.pkl", FILE)).check(query, Gallery((*gallery.stores, extra)))
