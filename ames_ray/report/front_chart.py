@@ -56,7 +56,9 @@ def front_chart(rows: Sequence[Mapping[str, Any]], figure: str, kept: Sequence[b
 
 def _shades(seconds: Sequence[float], flags: np.ndarray[Any, np.dtype[np.bool_]]) -> list[float]:
     """How full the colour is: by the logarithm of the time a query, over those that are kept."""
-    times = np.log(np.maximum(np.array(seconds, np.float64), 1e-12))
+    # K = 0 takes no time, which a logarithm does not know.
+    least = min((time for time in seconds if time > 0), default=1.0)
+    times = np.log(np.maximum(np.array(seconds, np.float64), least))
     low, high = float(times[flags].min()), float(times[flags].max())
     if low == high:
         return [1.0] * len(times)

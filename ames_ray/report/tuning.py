@@ -128,7 +128,10 @@ def budget_front(rows: Sequence[Mapping[str, Any]], figure: str, kept: Sequence[
     seconds = np.array([row["seconds_a_query"] for row in rows], np.float64)
     models = np.array([str(row["model"]) for row in rows])
     axis.plot(size[~flags], value[~flags], "o", color=QUIET, alpha=_FAINT, markersize=4)
-    norm = LogNorm(seconds[flags].min(), max(seconds[flags].max(), seconds[flags].min() * 1.01))
+    # K = 0 takes no time, which a logarithm does not know: it gets the colour of the quickest other one.
+    taken = seconds[flags & (seconds > 0)]
+    least = float(taken.min()) if len(taken) else 1.0
+    norm = LogNorm(least, max(float(taken.max(initial=0)), least * 1.01))
     handles = [
         Line2D([], [], marker="o", color=QUIET, alpha=_FAINT, linestyle="none", label="beaten by another")
     ]
@@ -137,7 +140,7 @@ def budget_front(rows: Sequence[Mapping[str, Any]], figure: str, kept: Sequence[
         points = axis.scatter(
             size[own],
             value[own],
-            c=seconds[own],
+            c=np.maximum(seconds[own], least),
             norm=norm,
             cmap="plasma_r",
             marker=shape,
