@@ -51,8 +51,9 @@ def _load(weights: str | None) -> LoadedNetwork:
 
     if weights is None:
         raise WeightsError("backbone=cvnet needs weights=FILE; they are on no hub", _HINT)
-    path = require_file(weights, "weights of cvnet", _HINT)
-    state = to_ours(read_state(path, under="model_state"))
+    purpose = "weights of cvnet"
+    path = require_file(weights, purpose, _HINT)
+    state = to_ours(read_state(path, under="model_state", purpose=purpose, hint=_HINT))
     with torch.device("meta"):
         network = CVNet()
     load_exactly(network, state, path, _HINT)

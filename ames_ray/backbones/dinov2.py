@@ -96,8 +96,9 @@ def _from_file(size: _Size, weights: str) -> tuple[torch.nn.Module, str]:
     from ames_ray.backbones.weights import load_exactly, read_state, require_file, sha256_files
 
     hint = f"give the file {size.name}4_pretrain.pth of the DINOv2 authors, or a Hugging Face folder"
-    path = require_file(weights, f"weights of {size.name}", hint)
-    state = to_transformers(read_state(path))
+    purpose = f"weights of {size.name}"
+    path = require_file(weights, purpose, hint)
+    state = to_transformers(read_state(path, purpose=purpose, hint=hint))
     with torch.device("meta"):
         model = Dinov2WithRegistersModel(_config(size))
     load_exactly(model, state, path, hint)

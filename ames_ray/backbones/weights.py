@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 PREFIXES = ("module.", "encoder_q.", "_orig_mod.")
 """Put in front of every name by `DataParallel`, by momentum contrast and by `torch.compile`."""
 _NAMED = 3
+_ZIP = b"PK"
 # Plain values that training scripts store beside the weights; none of them runs code when it is rebuilt.
 _INERT: list[Any] = [
     argparse.Namespace,
@@ -50,18 +51,25 @@ def require_file(path: str, purpose: str, hint: str) -> Path:
     return found
 
 
-def read_state(path: Path, under: str | None = None) -> dict[str, torch.Tensor]:
+def read_state(
+    path: Path, under: str | None = None, *, purpose: str = "weights", hint: str | None = None
+) -> dict[str, torch.Tensor]:
     """Tensors by name from a `.safetensors` or torch file.
 
     Args:
         path: The file.
         under: Entry that holds the state dict; a file that is a state dict itself is taken as it is.
+        purpose: What the file is for, for messages.
+        hint: What to do about one of another kind.
 
     Raises:
         UnsafeFileError: The file holds types that could run code.
         WeightsError: It is no weights file, or has no state dict.
     """
-    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    try:
+        loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{purpose}: {path} cannot be read: {first_line(error)}", hint) from None
     if under is not None and isinstance(loaded, dict) and under in loaded:
         loaded = loaded[under]
     if not isinstance(loaded, dict):
@@ -159,16 +167,21 @@ def load_tensors(file: Path | bytes, name: str, hint: str) -> Any:
 
     Raises:
         UnsafeFileError: It holds types that could run code.
-        Exception: It is damaged or of another kind; torch raises whatever its wreckage leads to.
+        ValueError: It is damaged or of another kind.
+        OSError: It cannot be opened.
     """
     try:
         with torch.serialization.safe_globals(_INERT):
             return torch.load(_opened(file), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        if types := _unsafe_types(file):
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
+        types = _unsafe_types(file) if isinstance(error, pickle.UnpicklingError) else []
+        if types:
             message = f"{name} is not only numbers: it would create {', '.join(types)}"
             raise UnsafeFileError(message, hint) from None
-        raise
+        # Torch's own words advise to read it unsafely.
+        raise ValueError(_fault(file)) from None
 
 
 def sha256_files(files: Sequence[Path]) -> str:
@@ -206,18 +219,13 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise WeightsError(f"{path} is no safetensors file: {error}") from None
+        raise ValueError(f"it is damaged, or no safetensors file: {first_line(error)}") from None
 
 
 def _read_torch(path: Path) -> Any:
     alone = "torch.save(model.state_dict(), FILE)"
     hint = f"where you trust it, open it once yourself and save its weights alone: {alone}"
-    try:
-        return load_tensors(path, str(path), hint)
-    except UnsafeFileError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
-        raise WeightsError(f"{path} cannot be read as weights: {first_line(error)}") from None
+    return load_tensors(path, str(path), hint)
 
 
 def _unsafe_types(file: Path | bytes) -> list[str]:
@@ -227,6 +235,20 @@ def _unsafe_types(file: Path | bytes) -> list[str]:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(_opened(file)))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
         return []
+
+
+def _fault(file: Path | bytes) -> str:
+    """What is wrong with a file that torch cannot read, as its first bytes tell."""
+    if isinstance(file, bytes):
+        start = file[: len(_ZIP)]
+    else:
+        with file.open("rb") as content:
+            start = content.read(len(_ZIP))
+    if not start:
+        return "it is empty"
+    if start == _ZIP:
+        return "it is damaged, or an archive of another kind"
+    return "it was not written by torch.save, or is damaged"
 
 
 def _opened(file: Path | bytes) -> Path | IO[bytes]:

@@ -92,7 +92,7 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
     )
     options = _network(config, gallery)
     rotation = load_rotation(config.itq, options.descriptor_dim, options.payload_dim) if config.itq else None
-    teacher = load_ames(config.teacher) if config.teacher else None
+    teacher = load_ames(config.teacher, "teacher") if config.teacher else None
     contents = {
         "store": store_digest(gallery),
         "nn_file": array_digest(neighbors.rows, neighbors.similarities),

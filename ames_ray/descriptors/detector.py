@@ -56,8 +56,9 @@ def load_detector(path: str, dim: int, backbone: str) -> tuple[Detector, Path]:
         WeightsError: The file is missing, or does not fit the backbone.
     """
     hint = f"give the detector that was trained on {backbone}, or detector=none"
-    file = require_file(path, f"detector of {backbone}", hint)
-    state = read_state(file, under="state")
+    purpose = f"detector of {backbone}"
+    file = require_file(path, purpose, hint)
+    state = read_state(file, under="state", purpose=purpose, hint=hint)
     with torch.device("meta"):
         detector = Detector(dim)
     load_exactly(detector, state, file, hint)

@@ -27,16 +27,18 @@ _STATE = "state"
 _OPTIONS = "options"
 _UNSEEN = ("heads", "backbone")
 _NAMES = (*BUNDLED, *PUBLISHED)
+_HINT = f"pass a file of the authors or of ames-ray, or one of {', '.join(_NAMES)}"
 _PACKAGED = Path(__file__).parents[1] / "data"
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.")
 
 
-def load_ames(source: str | Path) -> Ames:
+def load_ames(source: str | Path, purpose: str = "AMES weights") -> Ames:
     """A network with trained weights, in evaluation mode, float32, on the CPU.
 
     Args:
         source: A file of `save_ames` or of the authors; a name of `BUNDLED`; or a key of `PUBLISHED`, with or
             without `.pt`, whose file is fetched once and kept.
+        purpose: What they are for, for messages.
 
     Raises:
         WeightsError: The file is missing or no AMES network; a weight is missing, has another shape or is not
@@ -44,8 +46,8 @@ def load_ames(source: str | Path) -> Ames:
         UnsafeFileError: The file would run code.
         DownloadError: A published file cannot be fetched.
     """
-    path = weights_file(source)
-    state = read_state(path, under=_STATE)
+    path = weights_file(source, purpose)
+    state = read_state(path, under=_STATE, purpose=purpose, hint=_HINT)
     options = _options(path, state)
     model = Ames(options)
     load_exactly(model, state, path)
@@ -81,7 +83,7 @@ def save_ames(model: Ames, path: str | Path) -> None:
     Storage.at(path.parent).publish(path.name, data)
 
 
-def weights_file(source: str | Path) -> Path:
+def weights_file(source: str | Path, purpose: str = "AMES weights") -> Path:
     """The local file of `source`, fetched where it is the name of published weights.
 
     Raises:
@@ -95,7 +97,7 @@ def weights_file(source: str | Path) -> Path:
         return _PACKAGED / f"{name}.safetensors"
     if name in PUBLISHED:
         return published(f"networks/{name}.pt")
-    return require_file(str(source), "AMES weights", f"pass a file, or one of {', '.join(_NAMES)}")
+    return require_file(str(source), purpose, f"pass a file, or one of {', '.join(_NAMES)}")
 
 
 def _options(path: Path, state: Mapping[str, torch.Tensor]) -> AmesOptions:
@@ -106,7 +108,7 @@ def _options(path: Path, state: Mapping[str, torch.Tensor]) -> AmesOptions:
     if remap is None or hidden is None or remap.ndim != 2 or hidden.ndim != 2:
         raise WeightsError(
             f"{path} holds no AMES network; its first entries are {', '.join(list(state)[:3])}",
-            f"pass a file of the authors or of ames-ray, or one of {', '.join(_NAMES)}",
+            _HINT,
         )
     descriptor_dim, payload_dim = remap.shape if binary else remap.shape[::-1]
     options = AmesOptions(

@@ -14,13 +14,15 @@ import numpy as np
 import torch
 
 from ames_ray.backbones.weights import load_tensors
-from ames_ray.errors import UnsafeFileError, WeightsError, first_line
+from ames_ray.errors import WeightsError, first_line
 from ames_ray.files import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ames_ray.types import AnyArray, FloatArray
+
+_HINT = "fetch the file again from its authors, or make one with `ames-ray itq`"
 
 
 def load_rotation(path: Path | str, descriptor_dim: int, bits: int = 128) -> torch.Tensor:
@@ -78,16 +80,23 @@ def save_rotation(rotation: torch.Tensor | FloatArray, path: Path | str) -> None
     Storage.at(path.parent).publish(path.name, buffer.getvalue())
 
 
+def _read_npz(path: Path) -> Mapping[str, AnyArray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001 - damaged files raise whatever their wreckage leads to
+        # Numpy's own words advise to read it unsafely.
+        raise ValueError("it is damaged, or no .npz file of numbers alone") from None
+
+
 def _read(path: Path) -> Mapping[str, AnyArray]:
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return dict(archive)
-        hint = "fetch the file again from its authors, or make one with `ames-ray itq`"
-        loaded = load_tensors(path, str(path), hint)
-    except UnsafeFileError:
-        raise
-    except Exception as error:  # noqa: BLE001 - damaged files raise whatever their wreckage leads to
-        raise WeightsError(f"{path} cannot be read as an ITQ file: {first_line(error)}") from None
+            return _read_npz(path)
+        loaded = load_tensors(path, str(path), _HINT)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as an ITQ file: {first_line(error)}", _HINT) from None
     entries = loaded if isinstance(loaded, dict) else {"tensor": loaded}
     return {str(n): t.detach().numpy() for n, t in entries.items() if isinstance(t, torch.Tensor)}

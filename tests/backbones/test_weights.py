@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import logging
+import pickle
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +13,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ames_ray.backbones import cvnet, dinov2
 from ames_ray.backbones.weights import load_exactly, read_state, require_file, sha256_files
+from ames_ray.descriptors.detector import load_detector
 from ames_ray.errors import UnsafeFileError, WeightsError
+from ames_ray.model.checkpoints import load_ames
+from ames_ray.model.itq import load_rotation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -145,6 +153,59 @@ def test_what_is_no_weights_file(tmp_path: Path, name: str, content: bytes) -> N
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=name):
         read_state(tmp_path / name)
+
+
+def of_another_kind(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    if kind == "script":
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), buffer)
+    elif kind == "half":
+        torch.save(trained(), buffer)
+        buffer.truncate(buffer.tell() // 2)
+    elif kind == "npz":
+        np.savez(buffer, W=np.array([{}]))
+    elif kind == "pickle":
+        pickle.dump({"state": np.ones(3)}, buffer)
+    elif kind != "empty":
+        buffer.write(b"\xff\xd8\xff\xe0" + bytes(100) if kind == "photo" else b"hello, this is text")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("load", "start", "hint"),
+    [
+        (load_ames, "AMES weights: {}", "pass a file of the authors or of ames-ray, or one of sift_ames"),
+        (partial(load_ames, purpose="teacher"), "teacher: {}", "pass a file of the authors"),
+        (lambda path: load_detector(str(path), 8, "cvnet"), "detector of cvnet: {}", "give the detector"),
+        (lambda path: cvnet.resnet101(str(path)).load(), "weights of cvnet: {}", "give the file CVPR2022"),
+        (
+            lambda path: dinov2.small(str(path)).load(),
+            "weights of dinov2_vits14_reg: {}",
+            "give the file dinov2",
+        ),
+        (lambda path: load_rotation(path, 24, 16), "{} cannot be read as an ITQ file", "fetch the file"),
+    ],
+    ids=["model", "teacher", "detector", "cvnet", "dinov2", "itq"],
+)
+@pytest.mark.parametrize(
+    ("kind", "ending"),
+    [
+        *((kind, ".pt") for kind in ("photo", "text", "pickle", "script", "half", "empty", "npz")),
+        ("text", ".safetensors"),
+        ("npz", ".npz"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_without_advice_to_read_it_unsafely(
+    tmp_path: Path, load: Callable[[Path], object], start: str, hint: str, kind: str, ending: str
+) -> None:
+    path = tmp_path / f"w{ending}"
+    path.write_bytes(of_another_kind(kind))
+    with pytest.raises(WeightsError) as caught:
+        load(path)
+    assert caught.value.message.startswith(start.format(path))
+    assert str(caught.value.hint).startswith(hint)
+    for advice in ("weights_only", "allow_pickle", "trust"):
+        assert advice not in str(caught.value)
 
 
 def test_a_file_without_tensors(tmp_path: Path) -> None:
