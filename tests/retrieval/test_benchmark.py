@@ -18,7 +18,10 @@ from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from tests.store.builders import make_manifest, make_store
 
-GND = [{"easy": [1, 2], "hard": [4], "junk": [0]}, {"easy": [3], "hard": [], "junk": np.array([5, 6])}]
+GND: list[dict[str, Any]] = [
+    {"easy": [1, 2], "hard": [4], "junk": [0]},
+    {"easy": [3], "hard": [], "junk": np.array([5, 6])},
+]
 FILE: dict[str, Any] = {
     "imlist": [f"img{10 + n}" for n in range(8)],
     "qimlist": ["img50", "img51"],
