@@ -134,5 +134,8 @@ def test_settings_are_tuned_on_gldv2_val_unless_told_otherwise(
     assert main(["config", "tune", *words, "test_dataset=roxford5k"]) == 2
     assert "gnd_roxford5k.pkl" in capsys.readouterr().err
     # One's own stores are no data set of the authors, wherever they lie.
-    assert main(["config", "tune", *words, "query=q", "gallery=g", "ground_truth=gnd.json"]) == 0
+    own = ["query=q", "gallery=g", "ground_truth=gnd.json"]
+    assert main(["config", "tune", *words, *own]) == 2
+    assert "data_root=" in capsys.readouterr().err
+    assert main(["config", "tune", *words[1:], *own]) == 0
     assert "protocol: null\n" in capsys.readouterr().out
