@@ -30,6 +30,7 @@ EPOCHS, FACTOR, KEPT = 3, 3, 2
 TOO_HIGH = 1e30
 SWEEP = """
 search: training
+figure: hard_mAP
 trials: 6
 space:
   lr: {float: [0.000001, 1.0e+30], log: true}
@@ -46,7 +47,7 @@ OWN = {"lr": 2e-4, "weight_decay": 5e-4, "min_desc": 4}
 
 
 def settings(here: Path, output: Path, *more: str) -> list[str]:
-    asked = (f"sweep={here / 'few.yaml'}", f"epochs={EPOCHS}", f"keep_best={KEPT}", *more)
+    asked = (f"sweep={here / 'few.yaml'}", f"epochs={EPOCHS}", f"keep_best={KEPT}", "figure=null", *more)
     return words(here, output, *validated(here), *asked)
 
 
@@ -63,7 +64,7 @@ def searched(local_ray: None, here: Path, tmp_path_factory: pytest.TempPathFacto
     output = tmp_path_factory.mktemp("tuning")
     folder = output / "few"
     first = folder / "runs" / run_name(OWN)
-    config = compose(TuneTrainingConfig, settings(here, output))
+    config = compose(TuneTrainingConfig, settings(here, output, "figure=hard_mAP"))
     with pytest.raises(Killed):
         # Its last checkpoint is that of step 6.
         run_here(config.job(OWN, str(first)), Watching(last=8))
@@ -186,19 +187,13 @@ def test_another_space_is_refused_with_what_differs(
     assert "settings.seed: 0, now 3" in err
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_the_figure_of_a_file_also_decides_which_network_of_a_run_is_its_best(
-    here: Path, tmp_path: Path
-) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text("search: training\nfigure: hard_mAP\nspace: {lr: 0.001}\n")
-    asked = [f"sweep={own}", "trials=1", "epochs=1", "figure=null"]
-    assert main(["tune", *settings(here, tmp_path, *asked)]) == 0
-    result = result_of(tmp_path / "own")
+def test_the_figure_of_a_file_also_decides_which_network_of_a_run_is_its_best(searched: Path) -> None:
+    result = result_of(searched)
     assert result["figure"] == "hard_mAP"
-    card = json.loads((tmp_path / "own" / "runs" / result["best"]["run"] / "card.json").read_bytes())
+    card = json.loads((searched / "runs" / result["best"]["run"] / "card.json").read_bytes())
     assert card["result"]["figure"] == "hard_mAP"
     assert card["result"]["best"] == pytest.approx(result["best"]["value"], abs=1e-6)
+    assert card["result"]["best_epoch"] == result["best"]["epoch"]
 
 
 def test_a_figure_that_validation_does_not_measure_is_refused_before_a_run_begins(
@@ -206,7 +201,7 @@ def test_a_figure_that_validation_does_not_measure_is_refused_before_a_run_begin
 ) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("search: training\nfigure: hard_mP@10\nspace: {lr: 0.001}\n")
-    assert main(["tune", *settings(here, tmp_path, f"sweep={own}", "figure=null")]) == 2
+    assert main(["tune", *settings(here, tmp_path, f"sweep={own}")]) == 2
     assert "figure=hard_mP@10: allowed are easy_mAP, medium_mAP, hard_mAP" in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
 
