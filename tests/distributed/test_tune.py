@@ -206,3 +206,26 @@ def test_several_objectives_are_told_together(tmp_path: Path) -> None:
     assert [trial.values for trial in study.study.trials] == [
         list(figures(trial.user_attrs[POINT]).values()) for trial in study.study.trials
     ]
+
+
+def deadly(point: Mapping[str, Value]) -> dict[str, float]:
+    """Ends its process at one point."""
+    if point["lamb"] == 0.5:
+        os._exit(1)
+    return {"medium_mAP": float(point["lamb"])}
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("local_ray")
+def test_a_point_that_ends_its_worker_is_marked_and_the_search_goes_on(tmp_path: Path) -> None:
+    space = parse_sweep("t", "space: {lamb: {float: [0, 1]}, temp: 1, num_rerank: 5}", "t").space
+    points: list[dict[str, Value]] = [{"lamb": 0.5}]
+    study = open_study(tmp_path / "study.journal", "t", space, {}, directions=["maximize"], points=points)
+    search(study, deadly, ["medium_mAP"], 9, folder=str(tmp_path / "ray"), points_per_trial=3)
+    rows = study.rows()
+    assert len(rows) == 9
+    assert rows[0]["reason"] == "its worker ended without an answer"
+    assert sum(row["state"] == "complete" for row in rows) == 6
+    best = study.best()
+    assert best is not None
+    assert best.values[0] > 0
