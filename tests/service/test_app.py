@@ -146,13 +146,14 @@ def test_a_photo_on_which_the_network_fails_is_refused_and_the_next_one_is_searc
     backbone = "tests.distributed.backbones:raising"
     make_photos(tmp_path / "photos", 3)
     extract_here([f"images={tmp_path / 'photos'}", f"output={tmp_path / 'store'}", f"backbone={backbone}"])
-    # As the command leaves it: who made the store describes the photos.
+    # As the command leaves it.
     Storage.at(tmp_path / "store").publish(JOB, to_json({"backbone": backbone}))
     pixels = np.full((64, 64, 3), 90, np.uint8)
     good = cv2.imencode(".png", pixels)[1].tobytes()
     pixels[0, 0] = POISON
     bad = cv2.imencode(".png", pixels)[1].tobytes()
-    engine = SearchEngine(compose(ServeConfig, [f"store={tmp_path / 'store'}"]), "cpu")
+    words = [f"store={tmp_path / 'store'}", f"backbone={backbone}"]
+    engine = SearchEngine(compose(ServeConfig, words), "cpu")
     with TestClient(make_app(engine), "http://localhost:8000", raise_server_exceptions=False) as client:
         refused(client.post("/search", content=bad), 422, "network_failed")
         assert len(client.post("/search", content=good).json()["results"]) == 3
