@@ -65,7 +65,7 @@ def watch(words: list[str]) -> dict[str, Any]:
     return {
         "driver_mb": round(peak.driver / 1e6),
         "worker_mb": round(peak.worker / 1e6),
-        "seconds_with_start": round(time.perf_counter() - began, 1),
+        "seconds_with_start": round(time.perf_counter() - began, 2),
     }
 
 

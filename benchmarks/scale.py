@@ -41,9 +41,10 @@ ROWS = (10_000, 250_000, 1_000_000)
 SHARD_ROWS = 512
 QUERIES, SHORTLIST, PAIRS = 64, 1600, 100
 _SHORT = 10_000
-"""Lists up to this length are run three times, since a second more or less counts for them."""
+"""Lists up to this length are run several times, since a second more or less counts for them."""
 _QUICK = ("neighbors", "score")
-"""Commands that are run three times on any list, for the same reason."""
+"""Commands that are run several times on any list, for the same reason."""
+_TIMES = 7
 Run = Callable[[Path, int], dict[str, Any]]
 
 
@@ -108,7 +109,7 @@ def lengths(run: Run, folder: Path, every: list[int], *, quick: bool) -> list[di
     """A line for each length, shortest first; of several runs the one with the median time."""
     lines: list[dict[str, Any]] = []
     for rows in every:
-        runs = [run(folder, rows) for _ in range(3 if quick or rows <= _SHORT else 1)]
+        runs = [run(folder, rows) for _ in range(_TIMES if quick or rows <= _SHORT else 1)]
         middle = statistics.median_low([line["seconds_with_start"] for line in runs])
         line = next(line for line in runs if line["seconds_with_start"] == middle)
         if lines:

@@ -31,4 +31,5 @@ def neighbors(config: NeighborsConfig) -> None:
 
 
 def _left_out(gallery: Gallery) -> str:
-    return f"{int((~gallery.ok).sum()):,} of them failed{' or were removed' if len(gallery.removed) else ''}"
+    count = len(gallery) - sum(store.searchable for store in gallery.stores)
+    return f"{count:,} of them failed{' or were removed' if len(gallery.removed) else ''}"
