@@ -86,7 +86,7 @@ def _files(folder: Path) -> dict[str, Any]:
 
 
 def neighbors(folder: Path, rows: int) -> dict[str, Any]:
-    """Exact neighbours of a few queries in a gallery of that length; also in this process, which has started."""
+    """Exact neighbours of a few queries in such a gallery; also in this process, which has started."""
     query, gallery = str(folder / f"store{QUERIES}"), str(folder / f"store{rows}")
     length = min(SHORTLIST, rows)
     words = [f"query={query}", f"gallery={gallery}", f"shortlist_size={length}"]
