@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ames_ray.files import Storage, to_json
+from ames_ray.files import to_json
 
 if TYPE_CHECKING:
     from ames_ray.retrieval.gallery import Gallery
@@ -21,16 +21,6 @@ def array_digest(*arrays: AnyArray) -> str:
         total.update(f"{array.dtype} {array.shape}\n".encode())
         total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
-
-
-def file_digest(uri: str) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        StoreError: There is none.
-    """
-    folder, name = Storage.of_file(uri)
-    return hashlib.sha256(folder.read(name)).hexdigest()
 
 
 def store_digest(gallery: Gallery) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ames_ray.config.contents import array_digest, file_digest, gallery_digest
+from ames_ray.config.contents import array_digest, gallery_digest
 from ames_ray.evaluation.ensemble import Ensemble
 from ames_ray.files import Storage
 from ames_ray.retrieval.belongs import check_belongs
@@ -54,7 +54,7 @@ def make_validation(
     contents = {
         "val_query": gallery_digest(query),
         "val_gallery": gallery_digest(gallery),
-        "val_ground_truth": file_digest(config.val_ground_truth),
+        "val_ground_truth": benchmark.digest,
         # A computed one follows from the others.
         "val_nn_file": config.val_nn_file and array_digest(shortlist.rows, shortlist.similarities),
     }

@@ -38,3 +38,8 @@ FileOrName = Annotated[str, AfterValidator(_absolute_if_file), Kind("path or nam
 """A path where such a file exists, else a name that something else resolves."""
 BackboneName = Annotated[str, AfterValidator(_absolute_model), Kind("name")]
 """A backbone; the folder in `hf:<folder>` is made absolute."""
+
+NAMED_BACKBONE = (
+    "backbone that made the store; needed only for module:function, which is run: name what you trust"
+)
+"""What the setting means to those who go on with a store, or search it."""

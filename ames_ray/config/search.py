@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ames_ray.config.jobs import JobConfig
-from ames_ray.config.paths import BackboneName, FileOrName, FolderPath
+from ames_ray.config.paths import NAMED_BACKBONE, BackboneName, FileOrName, FolderPath
 from ames_ray.config.reranker import require_model
 from ames_ray.evaluation.ensemble import Ensemble
 
@@ -27,11 +27,7 @@ class SearchSettings(JobConfig):
     temp: float = Field(0.5, ge=0, description="γ, factor of the model's logit")
     query_desc_num: int = Field(600, gt=0, description="local descriptors of the photo, at most")
     db_desc_num: int = Field(600, gt=0, description="local descriptors of an image of the store, at most")
-    backbone: BackboneName | None = Field(
-        None,
-        description="backbone that made the store; needed only for module:function, which is run: name what "
-        "you trust",
-    )
+    backbone: BackboneName | None = Field(None, description=NAMED_BACKBONE)
     weights: FileOrName | None = Field(
         None, description="weights of the backbone; null: where they lay when the store was made"
     )

@@ -8,7 +8,7 @@ from pydantic import Field, create_model
 
 from ames_ray.config.address import names_cluster
 from ames_ray.config.jobs import JobConfig
-from ames_ray.config.paths import BackboneName, FileOrName, FolderPath
+from ames_ray.config.paths import NAMED_BACKBONE, BackboneName, FileOrName, FolderPath
 
 
 class StoreConfig(JobConfig):
@@ -51,11 +51,7 @@ class RetryConfig(StoreConfig):
         "ames-ray store retry s3://bucket/r1m address=auto",
     )
 
-    backbone: BackboneName | None = Field(
-        None,
-        description="backbone that made the store; needed only for module:function, which is run: name what "
-        "you trust",
-    )
+    backbone: BackboneName | None = Field(None, description=NAMED_BACKBONE)
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
     workers: int | None = Field(None, gt=0, description="worker processes; null: as many as fit")
     strict: bool = Field(False, description="exit with code 3 where rows still fail")

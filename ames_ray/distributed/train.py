@@ -19,6 +19,7 @@ import ray.train
 import ray.train.torch
 import torch
 
+from ames_ray.config.address import names_cluster
 from ames_ray.config.train_parts import make_parts, prepare
 from ames_ray.distributed.runtime import (
     PATIENCE_SECONDS,
@@ -221,7 +222,7 @@ def _stay_local(config: TrainConfig) -> None:
 
     Otherwise gloo takes the address of the host's name, which may be one that nothing answers at.
     """
-    if config.address or "RAY_ADDRESS" in os.environ:
+    if names_cluster(config.address):
         return
     loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
     if loopback:
