@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ames_ray.files import Storage
 
@@ -31,18 +33,7 @@ class TrainLog:
     def __init__(self, storage: Storage, steps_done: int) -> None:
         self._storage = storage
         self._tables = {name: _rows(storage, name, steps_done) for name in (STEPS, EPOCHS)}
-        self._board: Any = None
-        if storage.local is not None:
-            from tensorboardX import SummaryWriter
-
-            # TensorBoard hides what earlier files tell from this step on. Their names hold whole seconds, in
-            # which a run may end and go on.
-            self._board = SummaryWriter(
-                str(storage.local / BOARD),
-                purge_step=steps_done + 1,
-                flush_secs=30,
-                filename_suffix=f".{steps_done:08d}",
-            )
+        self._board = None if storage.local is None else _Board(storage.local / BOARD, steps_done)
 
     def step(self, total: int, values: Mapping[str, float]) -> None:
         """Log one step; `total` counts from 1 over all epochs."""
@@ -68,7 +59,41 @@ class TrainLog:
         self._tables[table].append({"total": str(total), **{k: f"{v:.9g}" for k, v in values.items()}})
         if self._board is not None:
             for name, value in values.items():
-                self._board.add_scalar(f"{group}/{name}", value, total)
+                self._board.scalar(f"{group}/{name}", value, total)
+
+
+class _Board:
+    """A file for TensorBoard, written by whoever logs.
+
+    tensorboardX's own `SummaryWriter` leaves that to a thread, which a full disk ends; the run then waits for
+    it for ever.
+    """
+
+    def __init__(self, folder: Path, steps_done: int) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import SessionLog
+
+        folder.mkdir(parents=True, exist_ok=True)
+        # Names hold whole seconds, in which a run may end and go on.
+        self._writer = EventsWriter(str(folder / "events"), f".{steps_done:08d}")
+        # TensorBoard hides what earlier files tell from this step on.
+        self._write(steps_done + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        from tensorboardX.summary import scalar
+
+        self._write(step, summary=scalar(tag, value))
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._writer.write_event(Event(wall_time=time.time(), step=step, **content))
 
 
 def read_epochs(storage: Storage) -> list[dict[str, float]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +19,10 @@ def events(folder: Path) -> Iterator[Event]:
     """Events of all files in TensorBoard's order; a record is a length, a checksum, an event, a checksum."""
     for path in sorted(folder.glob("events.*")):
         data, place = path.read_bytes(), 0
-        while place < len(data):
+        while place + 12 <= len(data):
             (length,) = struct.unpack_from("<Q", data, place)
+            if place + 16 + length > len(data):
+                break  # The last record of a file may have been cut short.
             yield Event.FromString(data[place + 12 : place + 12 + length])
             place += 16 + length
 
@@ -60,3 +64,25 @@ def test_a_finished_run_that_is_called_again_keeps_its_last_step(tmp_path: Path,
     for _ in range(calls):
         TrainLog(Storage.at(tmp_path), 4).close()
     assert shown(tmp_path) == {"train/loss": {1: 1, 2: 2, 3: 3, 4: 4}, "validation/mAP": {4: 0.5}}
+
+
+FULL = """
+import resource
+from ames_ray.files import Storage
+from ames_ray.training.log import TrainLog
+
+log = TrainLog(Storage.at("run"), 0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for total in range(1, 10_000):
+    log.step(total, {"loss": 1.0})
+"""
+
+
+def test_a_full_disk_ends_a_run_and_does_not_hold_it_up(tmp_path: Path) -> None:
+    """A limit on the size of files stands for it."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "OSError: [Errno 27] File too large" in done.stderr
+    assert max(shown(tmp_path / "run")["train/loss"]) > 100
