@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ames_ray.errors import StoreError
 from ames_ray.model.attention import weights
 from ames_ray.model.layers import Binarize, Blocks, initialise
-from ames_ray.model.padding import LOWEST_LOGIT, blank, empty_images, visible_from
+from ames_ray.model.padding import LOWEST_LOGIT, blank, empty_images, require_tensor, visible_from
 from ames_ray.model.pair import Pair, attend_own, cross_attend, feed_forward, look, matching_only, self_attend
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Ames(nn.Module):
             `LOWEST_LOGIT`.
 
         Raises:
-            StoreError: A shape does not fit.
+            StoreError: A shape does not fit, or something is no tensor.
         """
         for descriptors in (src_local, tgt_local):
             self.check_width(descriptors)
@@ -146,8 +146,9 @@ class Ames(nn.Module):
         """Refuse descriptors that are not (B, N, D_in).
 
         Raises:
-            StoreError: They have another shape.
+            StoreError: They have another shape, or are no tensor.
         """
+        require_tensor(descriptors, "descriptors")
         if descriptors.ndim != 3 or descriptors.shape[-1] != self.options.descriptor_dim:
             of_backbone = f" of {self.options.backbone}" if self.options.backbone else ""
             raise StoreError(

@@ -24,10 +24,11 @@ def visible_from(padding: Tensor | None, descriptors: Tensor, side: str) -> Tens
         (B, N) bool, True = real, or none where `padding` is none.
 
     Raises:
-        StoreError: Shape or type fits neither form.
+        StoreError: Shape or type fits neither form, or it is no tensor.
     """
     if padding is None:
         return None
+    require_tensor(padding, f"{side} mask")
     padding = padding.to(descriptors.device)
     batch, count = descriptors.shape[:2]
     if padding.dtype == torch.bool and padding.shape == (batch, count):
@@ -38,6 +39,18 @@ def visible_from(padding: Tensor | None, descriptors: Tensor, side: str) -> Tens
         f"{side} mask is {padding.dtype} of shape {tuple(padding.shape)}",
         f"allowed: bool ({batch}, {count}), True = padding; or integers ({batch},), how many are real",
     )
+
+
+def require_tensor(value: object, what: str) -> None:
+    """Refuse lists and arrays by name.
+
+    Raises:
+        StoreError: It is no tensor.
+    """
+    if not isinstance(value, Tensor):
+        raise StoreError(
+            f"{what}: the network takes tensors, this is a {type(value).__name__}", "pass torch.as_tensor(…)"
+        )
 
 
 def blank(descriptors: Tensor, visible: Tensor | None) -> Tensor:

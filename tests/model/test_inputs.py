@@ -36,6 +36,16 @@ def test_other_masks_are_refused(mask: torch.Tensor, found: str) -> None:
         random_model(SMALL)(torch.randn(3, 6, 24), torch.randn(3, 4, 24), mask)
 
 
+def test_lists_and_arrays_are_refused_by_name() -> None:
+    model, tensor = random_model(SMALL), torch.zeros(1, 2, 24)
+    for descriptors in (tensor.tolist(), tensor.numpy()):
+        kind = type(descriptors).__name__
+        with pytest.raises(StoreError, match=f"descriptors: the network takes tensors, this is a {kind}"):
+            model(src_local=tensor, tgt_local=descriptors)
+    with pytest.raises(StoreError, match="gallery mask: the network takes tensors, this is a list"):
+        model(tensor, tensor, None, [[False, True]])
+
+
 @pytest.mark.parametrize("shape", [(1, 5, 1024), (5, 768), (1, 1, 5, 768)])
 def test_other_descriptors_are_refused(shape: tuple[int, ...]) -> None:
     model = random_model(PUBLISHED["dinov2_ames"])
