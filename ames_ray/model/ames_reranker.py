@@ -11,7 +11,7 @@ import torch
 from ames_ray.errors import StoreError
 from ames_ray.model.checkpoints import load_ames
 from ames_ray.model.digest import projection_digest, weights_digest
-from ames_ray.model.padding import blank
+from ames_ray.model.padding import LOWEST_LOGIT, blank
 from ames_ray.model.payload import payload, payload_tokens, unpack_signs
 from ames_ray.model.reranker import RerankerSpec
 from ames_ray.types import FeatureBatch
@@ -70,7 +70,8 @@ class AmesReranker:
             prepared = self._image(query, owners, is_gallery=False)
             for part in parts:
                 scores = self._model.compare(prepared, self._image(gallery, part, is_gallery=True))
-                found.append(scores.float())
+                # The lowest logit is no number of bfloat16, which rounds it beyond what float16 holds.
+                found.append(scores.float().clamp_min(LOWEST_LOGIT))
         # One transfer at the end: a device works on while the host prepares the next step.
         logits: FloatArray = torch.cat(found).cpu().numpy()
         if np.isnan(logits).any():

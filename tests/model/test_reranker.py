@@ -15,7 +15,7 @@ from ames_ray.model.ames_reranker import AmesReranker
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.model.options import AmesOptions
 from ames_ray.model.padding import LOWEST_LOGIT
-from ames_ray.model.reranker import load_reranker
+from ames_ray.model.reranker import Precision, load_reranker
 from ames_ray.types import FeatureBatch
 from tests.model.networks import SMALL, SMALL_BINARY, batch, images, random_model
 
@@ -78,8 +78,9 @@ def test_raw_descriptors_as_packed_signs() -> None:
 
 
 @BOTH
-def test_images_without_descriptors_are_lowest(options: AmesOptions) -> None:
-    rerank = AmesReranker(random_model(options))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_images_without_descriptors_are_lowest(options: AmesOptions, precision: Precision) -> None:
+    rerank = AmesReranker(random_model(options), precision=precision)
     query, gallery = batch(1, 9, 24), batch(4, 7, 24)
     gallery.valid[2] = False
     logits = rerank(query, gallery)
