@@ -7,6 +7,7 @@ that the network needs must be there with its shape, or nothing is loaded.
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import io
 import logging
@@ -111,9 +112,11 @@ def load_exactly(
         hint: What to do where they do not match.
 
     Raises:
-        WeightsError: A weight is missing or has another shape; nothing is loaded then.
+        WeightsError: A weight is missing, has another shape or holds numbers of another kind; nothing is
+            loaded then.
     """
     needed = module.state_dict()
+    _refuse_kinds(needed, state, where, hint)
     missing = [name for name in needed if name not in state]
     misfits = [
         (name, state[name].shape, needed[name].shape)
@@ -173,8 +176,11 @@ def load_tensors(file: Path | bytes, name: str, hint: str) -> Any:
     try:
         with torch.serialization.safe_globals(_INERT):
             return torch.load(_opened(file), map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # In an archive that was cut torch looks for its end before its beginning.
+        raise ValueError(_fault(file)) from None
     except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
         types = _unsafe_types(file) if isinstance(error, pickle.UnpicklingError) else []
         if types:
@@ -197,6 +203,19 @@ def warn_unexpected(names: Sequence[str], where: Path | str) -> None:
     """Say in the log which tensors of a file were not used."""
     if names:
         logger.warning("%s: %d unexpected entries ignored: %s", where, len(names), _first(names))
+
+
+def _refuse_kinds(
+    needed: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+    where: Path | str,
+    hint: str | None,
+) -> None:
+    """Refuse whole and complex numbers in place of real ones: a quantised network needs its own reader."""
+    for name, value in needed.items():
+        if name in state and value.is_floating_point() and not state[name].is_floating_point():
+            kind = str(state[name].dtype).removeprefix("torch.")
+            raise WeightsError(f"{where}: {name} holds {kind}; wanted are floating-point numbers", hint)
 
 
 def _first(names: Sequence[str]) -> str:

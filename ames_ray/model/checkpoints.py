@@ -15,7 +15,7 @@ import torch
 
 from ames_ray.backbones.weights import load_exactly, read_state, require_file
 from ames_ray.downloads import published
-from ames_ray.errors import WeightsError
+from ames_ray.errors import ConfigError, WeightsError
 from ames_ray.files import Storage
 from ames_ray.model.ames import Ames
 from ames_ray.model.options import BUNDLED, PUBLISHED, AmesOptions
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _STATE = "state"
 _OPTIONS = "options"
-_UNSEEN = ("heads", "backbone")
+_UNSEEN: dict[str, Any] = {"heads": int, "backbone": str | None}
+"""Options that the shapes of weights do not tell, and their types."""
 _NAMES = (*BUNDLED, *PUBLISHED)
 _HINT = f"pass a file of the authors or of ames-ray, or one of {', '.join(_NAMES)}"
 _PACKAGED = Path(__file__).parents[1] / "data"
@@ -48,7 +49,10 @@ def load_ames(source: str | Path, purpose: str = "AMES weights") -> Ames:
     """
     path = weights_file(source, purpose)
     state = read_state(path, under=_STATE, purpose=purpose, hint=_HINT)
-    options = _options(path, state)
+    try:
+        options = _options(path, state)
+    except ConfigError as error:
+        raise WeightsError(f"{path} holds no AMES network: {error.message}", _HINT) from None
     model = Ames(options)
     load_exactly(model, state, path)
     broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
@@ -116,7 +120,7 @@ def _options(path: Path, state: Mapping[str, torch.Tensor]) -> AmesOptions:
         binary=binary,
         dim=hidden.shape[1],
         bits=payload_dim if binary else None,
-        blocks=1 + max(int(found[1]) for name in state if (found := _LAYER.match(name))),
+        blocks=len({found[1] for name in state if (found := _LAYER.match(name))}),
         feedforward=hidden.shape[0],
         **_notes(path),
     )
@@ -127,15 +131,24 @@ def _options(path: Path, state: Mapping[str, torch.Tensor]) -> AmesOptions:
 
 
 def _notes(path: Path) -> dict[str, Any]:
-    """The options that the shapes do not tell, as `save_ames` wrote them; empty for the authors' files."""
+    """The options that the shapes do not tell, as `save_ames` wrote them; empty for the authors' files.
+
+    Raises:
+        WeightsError: They are not as `save_ames` writes them.
+    """
     found: Any = None
     if path.suffix == ".safetensors":
         from safetensors import safe_open
 
-        with safe_open(path, "pt") as file:
+        # What another program wrote there need not be JSON.
+        with safe_open(path, "pt") as file, suppress(ValueError):
             found = json.loads((file.metadata() or {}).get(_OPTIONS, "null"))
     else:
         # A file that holds more than weights and plain values is not one of ours.
         with suppress(pickle.UnpicklingError):
             found = torch.load(path, map_location="cpu", weights_only=True).get(_OPTIONS)
-    return {name: found[name] for name in _UNSEEN if name in found} if isinstance(found, dict) else {}
+    notes = {name: found[name] for name in _UNSEEN if name in found} if isinstance(found, dict) else {}
+    odd = [name for name, value in notes.items() if not isinstance(value, _UNSEEN[name])]
+    if odd:
+        raise WeightsError(f"{path} notes {odd[0]}={notes[odd[0]]!r}, which `save_ames` never does", _HINT)
+    return notes

@@ -99,4 +99,6 @@ def _read(path: Path) -> Mapping[str, AnyArray]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as an ITQ file: {first_line(error)}", _HINT) from None
     entries = loaded if isinstance(loaded, dict) else {"tensor": loaded}
-    return {str(n): t.detach().numpy() for n, t in entries.items() if isinstance(t, torch.Tensor)}
+    tensors = {str(n): t.detach() for n, t in entries.items() if isinstance(t, torch.Tensor)}
+    # Numpy has no bfloat16.
+    return {n: (t.float() if t.is_floating_point() else t).numpy() for n, t in tensors.items()}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from ames_ray.downloads import CACHE_VARIABLE
@@ -111,6 +112,9 @@ def test_unexpected_weights_are_a_warning(tmp_path: Path, caplog: pytest.LogCapt
         ("mtc_token", torch.full((16,), torch.nan), r"mtc_token hold NaN or infinity"),
         ("remap_local.0.weight", None, r"no AMES network; its first entries are mtc_token"),
         ("decoder.layers.0.linear1.weight", None, r"no AMES network"),
+        ("decoder.layers.0.linear1.weight", torch.zeros(0, 16), r"no AMES network: model: feedforward=0"),
+        ("mtc_token", torch.zeros(16, dtype=torch.int8), r"mtc_token holds int8; wanted are floating-point"),
+        ("mtc_token", torch.zeros(16, dtype=torch.complex64), r"mtc_token holds complex64; wanted are"),
     ],
 )
 def test_incomplete_files(name: str, value: torch.Tensor | None, message: str, tmp_path: Path) -> None:
@@ -123,6 +127,26 @@ def test_incomplete_files(name: str, value: torch.Tensor | None, message: str, t
         load_ames(_authors_file(tmp_path / "a.pt", state))
 
 
+def test_a_layer_of_a_large_number_is_not_built(tmp_path: Path) -> None:
+    state = random_model(SMALL).state_dict()
+    odd = {"decoder.layers.99999.linear1.weight": torch.zeros(1)}
+    with pytest.raises(WeightsError, match=r"matched 61 of 79 weights; missing: decoder.layers.3."):
+        load_ames(_authors_file(tmp_path / "a.pt", {**state, **odd}))
+
+
+@pytest.mark.parametrize("value", ["x", 2.0, None])
+def test_notes_of_another_kind_are_refused(value: object, tmp_path: Path) -> None:
+    state = random_model(SMALL).state_dict()
+    with pytest.raises(WeightsError, match=r"a.pt notes heads="):
+        load_ames(_authors_file(tmp_path / "a.pt", state, options={"heads": value}))
+
+
+def test_notes_of_another_program_mean_nothing(tmp_path: Path) -> None:
+    model = random_model(SMALL)
+    save_file(model.state_dict(), tmp_path / "a.safetensors", {"options": "{--lr 1e-4"})
+    assert _equal(load_ames(tmp_path / "a.safetensors"), model)
+
+
 def test_foreign_files(tmp_path: Path) -> None:
     module = tmp_path / "module.pt"
     torch.save(nn.Linear(2, 2), module)
@@ -131,11 +155,12 @@ def test_foreign_files(tmp_path: Path) -> None:
     other = _authors_file(tmp_path / "other.pt", nn.Linear(2, 2).state_dict())
     with pytest.raises(WeightsError, match=r"no AMES network; its first entries are weight, bias"):
         load_ames(other)
-    whole = _authors_file(tmp_path / "whole.pt", random_model(SMALL).state_dict())
+    whole = _authors_file(tmp_path / "whole.pt", random_model(SMALL).state_dict()).read_bytes()
     cut = tmp_path / "cut.pt"
-    cut.write_bytes(whole.read_bytes()[:2000])
-    with pytest.raises(WeightsError, match=r"cut.pt"):
-        load_ames(cut)
+    for size in (2_000, len(whole) // 2, len(whole) - 10):
+        cut.write_bytes(whole[:size])
+        with pytest.raises(WeightsError, match=r"cut.pt cannot be read: it is damaged"):
+            load_ames(cut)
     for name, content in {
         "page.pt": b"<html></html>",
         "empty.pt": b"",

@@ -40,6 +40,8 @@ def test_other_layouts(rotation: torch.Tensor, tmp_path: Path) -> None:
         found = load_rotation(tmp_path / name, 24, 16)
         assert found.dtype == torch.float32
         assert torch.equal(found, rotation)
+    torch.save(rotation.bfloat16(), tmp_path / "short.pt")
+    assert torch.equal(load_rotation(tmp_path / "short.pt", 24, 16), rotation.bfloat16().float())
 
 
 def test_plain_notes_beside_the_matrix_do_no_harm(tmp_path: Path) -> None:
