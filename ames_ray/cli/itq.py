@@ -16,6 +16,7 @@ from ames_ray.errors import ConfigError
 from ames_ray.files import Storage, to_json
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.training.itq_fit import fit_itq
+from ames_ray.training.raw import require_raw
 from ames_ray.training.sample import gather, plan_sample, take
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def itq(config: ItqConfig) -> None:
     from ames_ray.model.itq import save_rotation
 
     gallery = Gallery.open([config.store])
+    require_raw(gallery)
     width = gallery.stores[0].meta.dim
     if config.bits > width:
         raise ConfigError(f"bits={config.bits}: descriptors of {config.store} are {width} wide, no wider")

@@ -24,6 +24,7 @@ from ames_ray.training.loop import TrainParts
 from ames_ray.training.options import TrainOptions
 from ames_ray.training.output import NETWORK_RUN, require_no_store, run_files
 from ames_ray.training.plan import DescriptorCounts
+from ames_ray.training.raw import require_raw
 from ames_ray.training.sample import gather, plan_sample, take
 from ames_ray.training.sampler import label_numbers
 from ames_ray.training.sources import SourceInput, make_source
@@ -53,7 +54,7 @@ def prepare(config: TrainConfig) -> TrainParts:
     output = Storage.at(config.output)
     require_no_store(output)
     keep_inputs(config, output, run_files(output, NETWORK_RUN))
-    gallery = Gallery.open([config.store])
+    gallery = _images(config)
     if config.pack:
         # The authors' HDF5 is one file, in which no copy can lie.
         pack_for_training(store for store in gallery.stores if store.meta.format != AUTHORS)
@@ -70,7 +71,7 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
     Raises:
         AmesError: Something that the job names is missing or does not fit.
     """
-    gallery = Gallery.open([config.store])
+    gallery = _images(config)
     high = min(config.max_desc, gallery.topk)
     if config.min_desc >= high:
         raise ConfigError(
@@ -112,6 +113,12 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
         teacher=teacher,
         validation=validation,
     )
+
+
+def _images(config: TrainConfig) -> Gallery:
+    gallery = Gallery.open([config.store])
+    require_raw(gallery)
+    return gallery
 
 
 def _settings(config: TrainConfig, contents: Mapping[str, str | None], gallery: Gallery) -> dict[str, Any]:

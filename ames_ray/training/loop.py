@@ -65,7 +65,8 @@ class TrainParts:
         validation: Evaluation after each epoch, or none.
 
     Raises:
-        ConfigError: The teacher's tokens or descriptors have another width.
+        ConfigError: The teacher's tokens or descriptors have another width, or its backbone is another.
+        StoreError: The network could not score the images of the validation.
     """
 
     model: Ames
@@ -82,6 +83,8 @@ class TrainParts:
     def __post_init__(self) -> None:
         if self.teacher is not None:
             check_teacher(self.teacher, self.model)
+        if self.validation is not None:
+            self.validation.require_fits(self.model)
 
 
 @dataclass(frozen=True, slots=True)

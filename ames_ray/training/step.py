@@ -198,8 +198,14 @@ def check_teacher(teacher: Ames, student: Ames) -> None:
     """Refuse a teacher whose tokens the student cannot reproduce.
 
     Raises:
-        ConfigError: Its tokens or descriptors have another width.
+        ConfigError: Its tokens or descriptors have another width, or it knows another backbone.
     """
+    backbones = (teacher.options.backbone, student.options.backbone)
+    if all(backbones) and len(set(backbones)) > 1:
+        raise ConfigError(
+            "the teacher was trained on descriptors of {}, these are of {}".format(*backbones),
+            "pass the store or the teacher of the same backbone",
+        )
     for name in ("descriptor_dim", "dim"):
         theirs, ours = getattr(teacher.options, name), getattr(student.options, name)
         if theirs != ours:

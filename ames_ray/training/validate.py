@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ames_ray.errors import StoreError
 from ames_ray.evaluation.candidates import candidates
 from ames_ray.evaluation.evaluate import evaluate
 from ames_ray.evaluation.reranked import RerankedEvaluation
 from ames_ray.evaluation.sweep import check_figure
 from ames_ray.model.ames_reranker import AmesReranker
+from ames_ray.model.projection import PROJECTION
+from ames_ray.retrieval.fit import check_fits
 from ames_ray.retrieval.scoring import PairScorer
 
 if TYPE_CHECKING:
@@ -62,6 +65,23 @@ class Validation:
         self._shortlist = benchmark.queries_of(shortlist)
         self._pairs = candidates(self._protocol, self._shortlist, ensemble.num_rerank)
         self._ensemble, self._options = ensemble, options
+
+    def require_fits(self, model: Ames) -> None:
+        """Refuse stores that this network could not score after an epoch, before one is spent on it.
+
+        Raises:
+            StoreError: Their descriptors have another backbone or width, or are projected otherwise than this
+                network will do.
+        """
+        spec = AmesReranker(model).spec
+        trained = any(weight.requires_grad for weight in model.get_submodule("remap_local.0").parameters())
+        for store in (self._query, *self._gallery.stores):
+            check_fits(store, spec)
+            if trained and PROJECTION in store.meta.settings:
+                raise StoreError(
+                    f"{store.storage.uri} is projected, and training changes the projection",
+                    "name the store that it was made from",
+                )
 
     def before(self) -> dict[str, float]:
         """The means of the global ranking."""
