@@ -103,8 +103,8 @@ def fetch(
         `target`.
 
     Raises:
-        DownloadError: The server cannot be reached or refuses, the content is a web page, or a hash differs.
-            What was received stays for the next call, unless its hash is wrong.
+        DownloadError: The server cannot be reached or refuses, the content is a web page, encoded or empty,
+            or a hash differs. What was received stays for the next call, unless its hash is wrong.
         OSError: The disk is full, or the file is not ours to write; likewise.
     """
     if not url.startswith(("http://", "https://")):
@@ -116,10 +116,12 @@ def fetch(
             return target
         part = target.with_name(target.name + ".part")
         _receive(url, part, target, attempts, pause, timeout)
+        if not _size(part):
+            _discard(part)
+            raise _unreachable(url, target, "the server answers with an empty file")
         digest = sha256_file(part)
         if sha256 is not None and digest != sha256:
-            part.unlink()
-            _tag_file(part).unlink(missing_ok=True)
+            _discard(part)
             raise DownloadError(
                 f"{url} has SHA-256 {digest}, {sha256} was expected; it was not kept",
                 "the file was changed, or damaged on its way: fetch it again, or ask where you got the hash",
@@ -200,13 +202,18 @@ def _save(response: HTTPResponse, part: Path, start: int) -> bool:
             f"{response.url} answers with a web page instead of the file",
             "a log-in page or proxy may stand between; open the address in a browser",
         )
-    length = response.headers.get("Content-Length")
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity" and not part.name.endswith((".gz.part", ".tgz.part")):
+        raise DownloadError(
+            f"{response.url} answers with the file in the encoding {encoding}, which was not asked for",
+            f"fetch it with a browser, which decodes it, and put it to {part.with_suffix('')}",
+        )
     if response.status != _PARTIAL:
         start = 0
         _note_tag(response, part)
     elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         raise DownloadError(f"{response.url} answers with another part of the file than was asked for")
-    total = None if length is None else start + int(length)
+    total = _total(response, start)
     with part.open("r+b" if start else "wb") as handle:
         handle.seek(start)
         while chunk := _next(response):
@@ -214,6 +221,15 @@ def _save(response: HTTPResponse, part: Path, start: int) -> bool:
         handle.flush()
         os.fsync(handle.fileno())
     return total is None or _size(part) == total
+
+
+def _total(response: HTTPResponse, start: int) -> int | None:
+    """Bytes of the whole file, or none if unknown; a server may send fewer of them than were asked for."""
+    whole = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if response.status == _PARTIAL and whole.isdecimal():
+        return int(whole)
+    length = response.headers.get("Content-Length")
+    return None if length is None else start + int(length)
 
 
 def _next(response: HTTPResponse) -> bytes:
@@ -253,6 +269,11 @@ def _note_tag(response: HTTPResponse, part: Path) -> None:
 
 def _tag_file(part: Path) -> Path:
     return part.with_name(part.name + ".tag")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _tag_file(part).unlink(missing_ok=True)
 
 
 def _size(part: Path) -> int:

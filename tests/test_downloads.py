@@ -30,19 +30,27 @@ class Site:
     """What the server offers, how it fails, and what it was asked.
 
     `send` is how many bytes of an answer are sent before the connection is dropped, an answer each; when it
-    is used up, answers are whole.
+    is used up, answers are whole. `longest` is the most bytes that a range is answered with.
     """
 
     content: bytes = CONTENT
     tag: str | None = '"v1"'
     ranges: bool = True
+    longest: int = len(CONTENT)
     kind: str = "application/octet-stream"
+    encoding: str | None = None
     send: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     resets: int = 0
     length: bool = True
     asked: list[str | None] = field(default_factory=list)
     address: str = ""
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """What is said of the content where it is known."""
+        known = {"ETag": self.tag, "Content-Encoding": self.encoding}
+        return [(name, value) for name, value in known.items() if value]
 
 
 def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
@@ -67,15 +75,16 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Range", f"bytes */{total}")
                 self.end_headers()
                 return
-            body = site.content[start:]
+            stop = min(total, start + site.longest) if start else total
+            body = site.content[start:stop]
             self.send_response(206 if start else 200)
             if start:
-                self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{total}")
             if site.length:
                 self.send_header("Content-Length", str(len(body)))
             self.send_header("Content-Type", site.kind)
-            if site.tag:
-                self.send_header("ETag", site.tag)
+            for header in site.headers:
+                self.send_header(*header)
             self.end_headers()
             self.wfile.write(body[: site.send.pop(0)] if site.send else body)
 
@@ -149,6 +158,12 @@ def test_a_server_without_ranges(site: Site, tmp_path: Path) -> None:
     assert site.asked == [None, "bytes=300000-"]
 
 
+def test_a_server_that_sends_less_than_was_asked_for(site: Site, tmp_path: Path) -> None:
+    site.send, site.longest = [300_000], 500_000
+    assert fetch(site.address, tmp_path / "net.pt", pause=0).read_bytes() == CONTENT
+    assert site.asked == [None, "bytes=300000-", "bytes=800000-"]
+
+
 def test_an_answer_without_length(site: Site, tmp_path: Path) -> None:
     site.length = False
     assert fetch(site.address, tmp_path / "net.pt").read_bytes() == CONTENT
@@ -187,6 +202,19 @@ def test_a_web_page_is_no_weights_file(site: Site, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="answers with a web page instead of the file"):
         fetch(site.address, tmp_path / "net.pt")
     assert _names(tmp_path) == []
+
+
+def test_an_encoded_or_empty_answer_is_not_kept(site: Site, tmp_path: Path) -> None:
+    site.encoding = "gzip"
+    with pytest.raises(DownloadError, match="answers with the file in the encoding gzip"):
+        fetch(site.address, tmp_path / "net.pt")
+    assert fetch(site.address, tmp_path / "net.tar.gz").read_bytes() == CONTENT
+    site.encoding, site.content = None, b""
+    with pytest.raises(
+        DownloadError, match=r"net.pt cannot be fetched from .*: the server answers with an empty"
+    ):
+        fetch(site.address, tmp_path / "net.pt")
+    assert _names(tmp_path) == ["net.tar.gz", "net.tar.gz.origin.json"]
 
 
 def test_offline_says_what_and_where(tmp_path: Path) -> None:
