@@ -56,8 +56,8 @@ def new_model(
         teacher: What "teacher" starts from.
 
     Raises:
-        ConfigError: A sample or the teacher is missing, the teacher has other sizes, or a network that is not
-            binary gets a rotation.
+        ConfigError: A sample or the teacher is missing, the teacher has other sizes or, where it is binary,
+            other signs, or a network that is not binary gets a rotation.
     """
     if rotation is not None and not options.binary:
         raise ConfigError("itq= starts a binary network; this one is not", "pass binary=true, or no itq=")
@@ -70,7 +70,7 @@ def new_model(
         if initialisation == "identity":
             _start_as_identity(model, sample, seed)
         elif initialisation == "teacher":
-            _start_as_teacher(model, teacher, sample)
+            _start_as_teacher(model, teacher, sample, rotation)
     return model
 
 
@@ -103,7 +103,9 @@ def _start_as_identity(model: Ames, sample: AnyArray | None, seed: int) -> None:
             weight.mul_(_NOISE).add_(start)
 
 
-def _start_as_teacher(student: Ames, teacher: Ames | None, sample: AnyArray | None) -> None:
+def _start_as_teacher(
+    student: Ames, teacher: Ames | None, sample: AnyArray | None, rotation: torch.Tensor | None
+) -> None:
     if teacher is None:
         raise ConfigError("initialisation=teacher needs a teacher")
     # A published network knows its backbone, a store of the authors does not say its own.
@@ -115,6 +117,8 @@ def _start_as_teacher(student: Ames, teacher: Ames | None, sample: AnyArray | No
             f"initialisation=teacher: the network is {student.options}, its teacher {teacher.options}",
             "give both the same dim=, heads=, blocks= and feedforward=",
         )
+    if teacher.options.binary:
+        _require_its_signs(student, teacher, rotation)
     theirs = teacher.state_dict()
     if student.options.binary and not teacher.options.binary:
         if sample is None:
@@ -128,6 +132,22 @@ def _start_as_teacher(student: Ames, teacher: Ames | None, sample: AnyArray | No
         student.get_submodule("remap_local.2").load_state_dict(norm.state_dict())
         theirs = {name: value for name, value in theirs.items() if not name.startswith("remap_local.")}
     student.load_state_dict(theirs, strict=False)
+
+
+def _require_its_signs(student: Ames, teacher: Ames, rotation: torch.Tensor | None) -> None:
+    """Refuse a student that cannot have the signs of its binary teacher, or is to have others."""
+    bits = teacher.options.payload_dim
+    ours = student.options.payload_dim if student.options.binary else None
+    if ours != bits:
+        raise ConfigError(
+            f"initialisation=teacher: the teacher has {bits} signs of a descriptor, the network {ours or 'none'}",
+            f"pass binary=true and bits={bits}, or another initialisation=",
+        )
+    if rotation is not None and not torch.equal(rotation, teacher.get_parameter("remap_local.0.W")):
+        raise ConfigError(
+            "initialisation=teacher: the rotation of itq= is not that of the binary teacher",
+            "leave itq= out, or pass another initialisation=",
+        )
 
 
 def half_whitened(sample: AnyArray, dim: int, seed: int) -> tuple[FloatArray, FloatArray]:

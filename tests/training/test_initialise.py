@@ -119,6 +119,20 @@ def test_a_student_of_the_same_kind_starts_as_a_copy() -> None:
     assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), student.parameters(), strict=True))
 
 
+def test_a_student_of_a_binary_teacher_starts_as_a_copy_or_not_at_all() -> None:
+    teacher = new_model(replace(BINARY, bits=8), 3)
+    rotation = teacher.get_parameter("remap_local.0.W").detach().clone()
+    student = new_model(replace(BINARY, bits=8), 4, "teacher", teacher=teacher, rotation=rotation)
+    assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), student.parameters(), strict=True))
+    with pytest.raises(ConfigError, match="the rotation of itq= is not that of the binary teacher"):
+        new_model(replace(BINARY, bits=8), 4, "teacher", teacher=teacher, rotation=-rotation)
+    for options, signs in ((BINARY, "16"), (OPTIONS, "none")):
+        with pytest.raises(
+            ConfigError, match=f"the teacher has 8 signs of a descriptor, the network {signs}"
+        ):
+            new_model(options, 4, "teacher", teacher=teacher, sample=descriptors())
+
+
 def test_a_teacher_that_knows_its_backbone_fits_a_store_that_does_not() -> None:
     teacher = new_model(replace(OPTIONS, backbone="cvnet"), 3)
     student = new_model(OPTIONS, 4, "teacher", teacher=teacher)
