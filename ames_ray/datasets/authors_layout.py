@@ -121,24 +121,40 @@ def find_parts(uri: str) -> list[str]:
     """The file itself, or where it was cut, its chunks in order: `dinov2_xaa_local.hdf5`, `dinov2_xab_…`.
 
     Raises:
-        StoreError: There is neither.
+        StoreError: There is neither, or a chunk is missing before one that is there.
     """
     path = Storage.at(uri).local
     if path is None or path.is_file():
         return [uri]
-    found = sorted(_chunks(path), key=lambda name: (len(name), name))
-    if not found:
-        backbone, mark, rest = path.name.partition("_")
-        raise StoreError(f"{uri} is missing, and so are chunks of it ({backbone}_xaa{mark}{rest})")
-    return [str(path.with_name(name)) for name in found]
-
-
-def _chunks(path: Path) -> Iterator[str]:
-    """Names of a file's chunks; `split` goes on with longer endings after xyz."""
     backbone, mark, rest = path.name.partition("_")
-    pattern = re.compile(f"{re.escape(backbone)}_x[a-z]{{2,}}{re.escape(mark + rest)}")
+    endings = sorted(_endings(path), key=lambda ending: (len(ending), ending))
+    if not endings:
+        raise StoreError(f"{uri} is missing, and so are chunks of it ({backbone}_xaa{mark}{rest})")
+    names = [f"{backbone}_x{ending}{mark}{rest}" for ending in endings]
+    for before, ending, name in zip(["", *endings], endings, names, strict=False):
+        expected = _next(before, ending)
+        if ending != expected:
+            raise StoreError(
+                f"{uri} was cut in chunks: {name} is there, {backbone}_x{expected}{mark}{rest} is not",
+                "fetch the missing ones; without them the rows of the others would be counted wrongly",
+            )
+    return [str(path.with_name(name)) for name in names]
+
+
+def _endings(path: Path) -> Iterator[str]:
+    """Of a file's chunks: the letters that `split` put behind the x."""
+    backbone, mark, rest = path.name.partition("_")
+    pattern = re.compile(f"{re.escape(backbone)}_x([a-z]{{2,}}){re.escape(mark + rest)}")
     if path.parent.is_dir():
-        yield from (other.name for other in path.parent.iterdir() if pattern.fullmatch(other.name))
+        yield from (found[1] for other in path.parent.iterdir() if (found := pattern.fullmatch(other.name)))
+
+
+def _next(before: str, ending: str) -> str:
+    """What follows on an ending, or on none; `split` goes on with longer ones when a length runs out."""
+    if len(ending) > len(before):
+        return ending if before else "a" * len(ending)
+    head = before.rstrip("z")
+    return head[:-1] + chr(ord(head[-1]) + 1) + "a" * (len(before) - len(head))
 
 
 def _has_pooled(folder: Storage, name: str) -> bool:
@@ -149,7 +165,7 @@ def _has_pooled(folder: Storage, name: str) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    return path.is_file() or any(True for _ in _chunks(path))
+    return path.is_file() or any(True for _ in _endings(path))
 
 
 def _parse(test_dataset: str) -> tuple[str, str, bool]:
