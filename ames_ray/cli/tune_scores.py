@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from itertools import product
@@ -133,9 +134,7 @@ def descriptor_bytes(spec: RerankerSpec) -> float:
 
 def _rate(sources: Sources, pairs: Shortlist, budget: Budget, reranker: Reranker, digest: str) -> float:
     """Pairs a second of one CPU worker; measured once, so that a search goes on with the same costs."""
-    known: dict[str, float] = {}
-    if sources.output.exists(_RATES):
-        known = json.loads(sources.output.read(_RATES))
+    known = _known_rates(sources.output)
     if digest not in known:
         batch = sources.config.batch_size
         options = ScoreOptions(budget.query_desc_num, budget.db_desc_num, batch)
@@ -145,6 +144,17 @@ def _rate(sources: Sources, pairs: Shortlist, budget: Budget, reranker: Reranker
         known[digest] = len(piece) / min(_seconds(scorer, piece) for _ in range(_TIMES))
         sources.output.publish(_RATES, to_json(known))
     return known[digest]
+
+
+def _known_rates(folder: Storage) -> dict[str, float]:
+    """Rates by the digest of their scores; none of a damaged file, so that they are measured again."""
+    if not folder.exists(_RATES):
+        return {}
+    try:
+        rates = {digest: float(rate) for digest, rate in json.loads(folder.read(_RATES)).items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+    return {digest: rate for digest, rate in rates.items() if 0 < rate < math.inf}
 
 
 def _seconds(scorer: PairScorer, piece: Piece) -> float:
