@@ -140,7 +140,7 @@ def _require_its_signs(student: Ames, teacher: Ames, rotation: torch.Tensor | No
     ours = student.options.payload_dim if student.options.binary else None
     if ours != bits:
         raise ConfigError(
-            f"initialisation=teacher: the teacher has {bits} signs of a descriptor, the network {ours or 'none'}",
+            f"initialisation=teacher: the teacher has {bits} signs, the network {ours or 'none'}",
             f"pass binary=true and bits={bits}, or another initialisation=",
         )
     if rotation is not None and not torch.equal(rotation, teacher.get_parameter("remap_local.0.W")):

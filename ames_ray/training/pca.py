@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ames_ray.types import AnyArray, FloatArray
 
 _BLOCK_ROWS = 1 << 14
+_NOTHING = 1e-10
+"""A variance below it is rounding: stored numbers differ by 5e-4 of their size, or not at all."""
 
 Mean = Literal["kept", "subtracted", "excluded"]
 
@@ -31,7 +33,8 @@ def pca_basis(sample: AnyArray, dims: int, *, mean: Mean = "kept") -> tuple[Floa
         positive; and their variances (dims,) float32, shares of 1 in all D directions.
 
     Raises:
-        StoreError: There are fewer than `dims` descriptors or columns, or values that are not finite.
+        StoreError: There are fewer than `dims` descriptors or columns, values that are not finite, or all
+            descriptors are alike.
     """
     count, width = sample.shape
     if not 0 < dims <= min(count, width - (mean == "excluded")):
@@ -47,8 +50,12 @@ def pca_basis(sample: AnyArray, dims: int, *, mean: Mean = "kept") -> tuple[Floa
     if mean != "kept":
         moments -= np.outer(total, total) / count
     if mean == "excluded":
-        others = np.eye(width) - np.outer(total, total) / (total @ total)
+        others = np.eye(width) - np.outer(total, total) / (total @ total or 1)
         moments = others @ moments @ others
+    if moments.trace() <= _NOTHING * count:
+        raise StoreError(
+            f"{count:,} sampled descriptors are all alike, or zero", "look at how the store was made"
+        )
     variances, directions = np.linalg.eigh(moments / moments.trace())
     basis = directions[:, ::-1][:, :dims]
     # An eigenvector's sign is arbitrary; fixed, equal samples give equal bases on every machine.

@@ -127,9 +127,7 @@ def test_a_student_of_a_binary_teacher_starts_as_a_copy_or_not_at_all() -> None:
     with pytest.raises(ConfigError, match="the rotation of itq= is not that of the binary teacher"):
         new_model(replace(BINARY, bits=8), 4, "teacher", teacher=teacher, rotation=-rotation)
     for options, signs in ((BINARY, "16"), (OPTIONS, "none")):
-        with pytest.raises(
-            ConfigError, match=f"the teacher has 8 signs of a descriptor, the network {signs}"
-        ):
+        with pytest.raises(ConfigError, match=f"the teacher has 8 signs, the network {signs}"):
             new_model(options, 4, "teacher", teacher=teacher, sample=descriptors())
 
 

@@ -53,6 +53,19 @@ def test_without_the_mean_pca_is_the_svd_of_what_is_left() -> None:
     np.testing.assert_allclose(basis.T @ middle, 0, atol=1e-5)
 
 
+@pytest.mark.parametrize("mean", ["subtracted", "excluded"])
+@pytest.mark.parametrize("value", [0, 0.3])
+def test_descriptors_that_are_all_alike_are_refused(mean: Mean, value: float) -> None:
+    sample = np.full((40_000, 24), value, np.float16)
+    with pytest.raises(StoreError, match="40,000 sampled descriptors are all alike, or zero"):
+        pca_basis(sample, 8, mean=mean)
+    with pytest.raises(StoreError, match="all alike, or zero"):
+        pca_basis(sample * 0, 8)
+    sample[::7, 3] = sample[::5, 4] = 1
+    basis, _ = pca_basis(sample, 8, mean=mean)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(8), atol=1e-5)
+
+
 def test_bits_tell_more_where_the_mean_is_excluded() -> None:
     sample = np.abs(correlated(500, 24))
     shares = []
