@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from ames_ray.evaluation.score_files import load_pair_scores, load_shortlist, save_scores
+from ames_ray.evaluation.score_files import holds, load_pair_scores, load_shortlist, save_scores
+from ames_ray.evaluation.scores import Shortlist
 from ames_ray.files import Storage, to_json
-from ames_ray.retrieval.nn_pickle import read_neighbors, write_neighbors
+from ames_ray.retrieval.nn_pickle import is_ours, read_neighbors, write_neighbors
 from ames_ray.retrieval.pieces import forget_pieces
 from ames_ray.store.shards import content_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ames_ray.evaluation.scores import PairScores, Shortlist
+    from ames_ray.evaluation.scores import PairScores
     from ames_ray.retrieval.gallery import Gallery
     from ames_ray.store.reader import Store
 
@@ -59,7 +60,7 @@ def kept_scores(folder: Storage, digest: str, make: Callable[[Storage], PairScor
     pieces = folder.child(_PIECES)
     scores = make(pieces)
     save_scores(scores, folder.address(name))
-    forget_pieces(pieces)
+    forget_pieces(pieces, digest)
     return scores
 
 
@@ -84,3 +85,11 @@ def write_shortlist(shortlist: Shortlist, uri: str) -> None:
         return
     folder, name = Storage.of_file(uri)
     folder.publish(name, write_neighbors(shortlist))
+
+
+def is_written_shortlist(folder: Storage, name: str) -> bool:
+    """Whether `write_shortlist` made a file; the authors' pickles hold the same, and are told from ours."""
+    if not name.endswith(".pkl"):
+        return holds(folder, name, Shortlist)
+    with folder.open(name) as handle:
+        return is_ours(handle)

@@ -136,16 +136,24 @@ def tasks(scorer: PairScorer) -> Iterator[Task]:
         yield task
 
 
-def forget_pieces(pieces: Storage) -> None:
-    """Delete the pieces of finished scores, and what older settings left of theirs."""
+def forget_pieces(pieces: Storage, digest: str | None = None) -> None:
+    """Delete the pieces of finished scores, and folders that are empty then.
+
+    Args:
+        pieces: Folder that was given to `score_pairs`.
+        digest: `PairScorer.digest` of the scores; pieces of others stay, whose run may have been interrupted.
+            None for all pieces.
+    """
+    own = "*" if digest is None else _folder(digest)
     local = pieces.local
     if local is None:
-        for name in _in_bucket(pieces):
-            pieces.delete(name)
+        bucket = pieces if digest is None else pieces.child(own)
+        for name in _in_bucket(bucket):
+            bucket.delete(name)
         return
-    for piece in local.glob("*/*.npy*"):
+    for piece in local.glob(f"{own}/*.npy*"):
         piece.unlink(missing_ok=True)
-    for folder in (*local.glob("*"), local):
+    for folder in (*local.glob(own), local):
         with suppress(OSError):
             folder.rmdir()
 
@@ -171,7 +179,11 @@ def _pairs(task: Task) -> int:
 
 def _name(scorer: PairScorer, task: Task) -> str:
     """File of a task, below a folder that stands for all that decides its content."""
-    return f"{scorer.digest[:16]}/{task[0].query:06d}-{task[0].start:07d}.npy"
+    return f"{_folder(scorer.digest)}/{task[0].query:06d}-{task[0].start:07d}.npy"
+
+
+def _folder(digest: str) -> str:
+    return digest[:16]
 
 
 def _npy(logits: FloatArray) -> bytes:

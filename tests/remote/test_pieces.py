@@ -10,7 +10,7 @@ from ames_ray.files import Storage
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.kept import kept_scores
 from ames_ray.retrieval.neighbors import find_neighbors
-from ames_ray.retrieval.pieces import score_pairs
+from ames_ray.retrieval.pieces import forget_pieces, score_pairs
 from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from tests.remote.server import BUCKET, S3Server, contents
 from tests.retrieval.small import CountingReranker, small_model
@@ -23,7 +23,8 @@ def test_pieces_go_when_the_scores_are_there(s3: S3Server, tmp_path: Path) -> No
     network = CountingReranker(small_model())
     scorer = PairScorer(shortlist, store, Gallery((store,)), network, ScoreOptions())
     folder = Storage.at(f"s3://{BUCKET}/results")
-    folder.publish("pieces/0123456789abcdef/000000-0000000.npy", b"of older settings")
+    other = "pieces/0123456789abcdef/000000-0000000.npy"
+    folder.publish(other, b"of an interrupted run with other settings")
 
     logits = score_pairs(scorer, pieces=folder.child("pieces")).logits
     assert len(contents(s3, "results/pieces/")) == 2
@@ -31,4 +32,7 @@ def test_pieces_go_when_the_scores_are_there(s3: S3Server, tmp_path: Path) -> No
     found = kept_scores(folder, scorer.digest, lambda pieces: score_pairs(scorer, pieces=pieces))
     np.testing.assert_array_equal(found.logits, logits)
     assert network.pairs == counted
-    assert list(contents(s3, "results/")) == [f"results/scores-{scorer.digest[:16]}.parquet"]
+    scores = f"results/scores-{scorer.digest[:16]}.parquet"
+    assert list(contents(s3, "results/")) == [f"results/{other}", scores]
+    forget_pieces(folder.child("pieces"))
+    assert list(contents(s3, "results/")) == [scores]
