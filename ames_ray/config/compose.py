@@ -49,6 +49,9 @@ _ITEM = re.compile(rf"(){_VALUE}")
 _PAIR = re.compile(rf"([^:,]+:\s*){_VALUE}")
 """An item of a mapping, behind its name and the first colon."""
 
+_SWEEP = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '\+*(?P<key>\w+)=(?P<values>[^']*)'")
+"""How Hydra refuses `1,2` and `range(1,9)`; its advice, `--multirun`, is no word of ours."""
+
 
 def config_folder() -> Path:
     """Folder of the YAML files: inside an installed package, or beside it in a checkout."""
@@ -211,6 +214,8 @@ def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
             composed = hydra_compose(groups, overrides=overrides)
             values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
+        if found := _SWEEP.search(str(error)):
+            raise _several(job, found["key"], found["values"]) from None
         hint = None
         if isinstance(error, InterpolationKeyError) and "experiment=published_table" in overrides:
             names = "dinov2_ames, dinov2_ames_dist, cvnet_ames or cvnet_ames_dist"
@@ -219,6 +224,14 @@ def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
     settings = typing.cast("dict[str, Any]", values)
     # A name that begins with an underscore is the YAML file's own, for interpolation.
     return {key: value for key, value in settings.items() if not key.startswith("_")}
+
+
+def _several(job: type[JobConfig], key: str, values: str) -> ConfigError:
+    """What to write in place of Hydra's words for several values."""
+    if all(typing.get_origin(option) is not list for option in _options(job.model_fields[key].annotation)):
+        return ConfigError(f"{key}={values}: it takes one value")
+    example = "1,2" if "(" in values else values
+    return ConfigError(f"{key}={values}: several values are a list", f"write it as {key}=[{example}]")
 
 
 def _groups(job: type[JobConfig]) -> str | None:
