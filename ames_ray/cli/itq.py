@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from ames_ray.card import make_card
 from ames_ray.cli.bar import Bar
+from ames_ray.cli.outputs import require_own
 from ames_ray.cli.tables import facts
 from ames_ray.config.address import names_cluster
 from ames_ray.errors import ConfigError
@@ -59,6 +60,7 @@ def itq(config: ItqConfig) -> None:
     """Fit the projection, write it with its card, and print what it keeps."""
     from ames_ray.model.itq import save_rotation
 
+    require_own(config.output, lambda folder, name: folder.exists(_card_name(name)))
     gallery = Gallery.open([config.store])
     require_raw(gallery)
     width = gallery.stores[0].meta.dim
@@ -124,4 +126,9 @@ def _publish_card(config: ItqConfig, gallery: Gallery, result: _Result) -> None:
     path = Path(config.output)
     settings = {"store": gallery.stores[0].meta.settings, "content": gallery.content_digest}
     card = make_card("itq", config.model_dump(), asdict(result), settings)
-    Storage.at(path.parent).publish(f"{path.name}.card.json", to_json(card))
+    Storage.at(path.parent).publish(_card_name(path.name), to_json(card))
+
+
+def _card_name(name: str) -> str:
+    """Of the card beside a file."""
+    return f"{name}.card.json"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ames_ray.cli.crews import search
+from ames_ray.cli.outputs import require_own
 from ames_ray.cli.tables import facts
 from ames_ray.retrieval.gallery import Gallery
-from ames_ray.retrieval.kept import write_shortlist
+from ames_ray.retrieval.kept import is_written_shortlist, write_shortlist
 
 if TYPE_CHECKING:
     from ames_ray.config.retrieval import NeighborsConfig
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 def neighbors(config: NeighborsConfig) -> None:
     """Find the nearest images of every query and write them to one file."""
+    require_own(config.output, is_written_shortlist)
     query, gallery = Gallery.open([config.query]), Gallery.open(config.gallery)
     found = search(config, query, gallery, config.shortlist_size, exclude_self=config.exclude_self)
     write_shortlist(found, config.output)

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ames_ray.cli.crews import Scoring
+from ames_ray.cli.outputs import require_own
 from ames_ray.cli.tables import facts
 from ames_ray.config.inputs import keep_inputs
 from ames_ray.evaluation.candidates import candidates
-from ames_ray.evaluation.score_files import save_scores
+from ames_ray.evaluation.score_files import holds, save_scores
+from ames_ray.evaluation.scores import PairScores
 from ames_ray.files import Storage
 from ames_ray.ownership import sweep_attempts
 from ames_ray.retrieval.belongs import check_belongs
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
 
 def score(config: ScoreConfig) -> None:
     """Score the head of every list of a shortlist and write the logits to one file."""
+    folder, name = Storage.of_file(config.output)
+    keep_inputs(config, folder, [name])
+    require_own(config.output, lambda there, file: holds(there, file, PairScores))
     query, gallery = Gallery.open([config.query]), Gallery.open(config.gallery)
     shortlist = check_belongs(read_shortlist(config.nn_file), query.stores[0], gallery)
     pairs = _pairs(config, shortlist, query, gallery)
-    folder, name = Storage.of_file(config.output)
-    keep_inputs(config, folder, [name])
     pieces = folder.child(f"{name}.pieces")
     with pieces.own("ames-ray score"):
         sweep_attempts(folder, name)

@@ -78,6 +78,19 @@ def load_pair_scores(uri: str) -> PairScores:
     return PairScores(**_load(uri, PairScores))
 
 
+def holds(storage: Storage, name: str, kind: type[Shortlist | PairScores]) -> bool:
+    """Whether a file is one of `save_scores` of this class; its pairs are not read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with storage.open(name) as handle, pq.ParquetFile(handle) as file:
+            about = json.loads((file.schema_arrow.metadata or {})[_KEY])
+            return bool(about["kind"] == kind.__name__)
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError):
+        return False
+
+
 def _load(uri: str, kind: type[Shortlist | PairScores]) -> dict[str, Any]:
     import pyarrow as pa
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ames_ray.types import AnyArray
 
 _ZIP = b"PK"
+_HEAD = 26
+"""Bytes of a file of ours up to the end of the first name in it."""
 
 
 def read_neighbors(data: bytes, name: str) -> Shortlist:
@@ -57,6 +59,11 @@ def write_neighbors(shortlist: Shortlist) -> bytes:
     buffer = io.BytesIO()
     torch.save(torch.from_numpy(both), buffer)
     return pickle.dumps(_Saved(buffer.getvalue()), protocol=4)
+
+
+def is_ours(file: IO[bytes]) -> bool:
+    """Whether `write_neighbors` made the file: a pickled tensor begins with another call."""
+    return file.read(_HEAD).find(b"torch.storage") == _HEAD - len(b"torch.storage")
 
 
 class _Saved:
