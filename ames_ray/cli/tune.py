@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
+from ames_ray.card import refuse_other
 from ames_ray.cli.bar import Bar
 from ames_ray.cli.tune_result import STUDY, Best, TuneTask, publish_result
 from ames_ray.cli.tune_scores import Sources, as_scored, budgets_of, score_budgets, with_budgets
@@ -19,7 +20,7 @@ from ames_ray.retrieval.benchmark import Benchmark
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.tuning.exact import exact_answer
 from ames_ray.tuning.objective import Budget, Objective, check_any_figure
-from ames_ray.tuning.study import open_study, refuse_other
+from ames_ray.tuning.study import OTHER, open_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,4 +133,4 @@ def _refuse_other(task: TuneTask) -> None:
     """Refuse to replace the answer to another question; without a study nothing else would tell."""
     if task.folder.exists(RESULT):
         kept = TuningRun.read(task.folder.uri).document["card"]["settings"]
-        refuse_other(kept, task.settings, f"{task.folder.address(RESULT)} holds a result")
+        refuse_other(kept, task.settings, f"{task.folder.address(RESULT)} holds a result", OTHER)

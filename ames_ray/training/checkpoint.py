@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ames_ray.errors import ConfigError
+from ames_ray.card import refuse_other
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,16 +94,9 @@ def require_same(saved: Mapping[str, Any], wanted: Mapping[str, Any], where: str
     Raises:
         ConfigError: A setting differs.
     """
-    changed = [
-        f"{name} was {saved.get(name)!r} and is {wanted.get(name)!r}"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name)
-    ]
-    if changed:
-        raise ConfigError(
-            f"{where} holds a run with other settings: {'; '.join(changed)}",
-            "pass another output=, or overwrite=true to start anew",
-        )
+    refuse_other(
+        saved, wanted, f"{where} holds a run", "pass another output=, or overwrite=true to start anew"
+    )
 
 
 def _digest(data: bytes) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from ames_ray.errors import RunError, StoreError
-from ames_ray.files import to_json
 from ames_ray.store.meta import META
 from ames_ray.training.checkpoint import Checkpoints, require_same
 from ames_ray.training.log import EPOCHS, STEPS
@@ -82,7 +81,7 @@ def require_same_card(output: Storage, settings: Mapping[str, Any]) -> None:
         card = {}
         with suppress(ValueError):
             card = json.loads(output.read(CARD))
-        require_same(card.get("settings", {}), json.loads(to_json(settings)), output.uri)
+        require_same(card.get("settings", {}), settings, output.uri)
 
 
 def require_shared(output: Storage, group: Group) -> None:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ames_ray.errors import ConfigError
+from ames_ray.card import refuse_other
 from ames_ray.tuning.journal import open_journal
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ POINT, FIGURES, REASON, KNOWN, RUN = "point", "figures", "reason", "known", "run
 its run lies."""
 _RECIPE = "recipe"
 _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed"}
-_ONE_SIDE = "not there"
+OTHER = "go on with the old settings, or pass another output="
+"""What to do where a folder holds something of other settings."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,42 +138,12 @@ def point_key(point: Mapping[str, Any]) -> str:
     return json.dumps({name: _number(value) for name, value in point.items()}, sort_keys=True)
 
 
-def differences(before: Any, after: Any, where: str = "") -> list[str]:
-    """What differs between two JSON values, one line a leaf: `name: before, now after`."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        found = []
-        for key in sorted({*before, *after}):
-            inner = f"{where}.{key}" if where else str(key)
-            found += differences(before.get(key, _ONE_SIDE), after.get(key, _ONE_SIDE), inner)
-        return found
-    return [] if before == after else [f"{where}: {_short(before)}, now {_short(after)}"]
-
-
-def refuse_other(stored: Mapping[str, Any], settings: Mapping[str, Any], what: str) -> None:
-    """Refuse to go on with, or to replace, what is of other settings.
-
-    Args:
-        stored: Settings of what is there, as JSON gives them back.
-        settings: Those of the command.
-        what: The file and what it holds, for the message.
-
-    Raises:
-        ConfigError: They differ; the message lists how.
-    """
-    found = differences(stored, json.loads(json.dumps(settings)))
-    if found:
-        raise ConfigError(
-            f"{what} of other settings:\n  " + "\n  ".join(found),
-            "go on with the old settings, or pass another output=",
-        )
-
-
 def _same_recipe(study: optuna.Study, recipe: Mapping[str, Any], path: Path) -> None:
     stored = study.user_attrs.get(_RECIPE)
     if stored is None:
         study.set_user_attr(_RECIPE, json.loads(json.dumps(recipe)))
         return
-    refuse_other(stored, recipe, f"{path} holds a study")
+    refuse_other(stored, recipe, f"{path} holds a study", OTHER)
 
 
 def _close_stale(opened: OpenStudy) -> int:
@@ -223,8 +194,3 @@ def _is_answered(trial: optuna.trial.FrozenTrial) -> bool:
 def _number(value: Any) -> Any:
     """1 and 1.0 are one value of a parameter."""
     return float(value) if isinstance(value, int) else value
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return text if len(text) <= 80 else f"{text[:79]}…"

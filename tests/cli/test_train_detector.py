@@ -115,7 +115,7 @@ def test_a_list_with_labels_trains_too_and_a_finished_run_is_left_alone(
     assert "nothing to do" in capsys.readouterr().out
     assert (tmp_path / "out" / "detector.pt").read_bytes() == first
     assert main([*words, "seed=1"]) == 2
-    assert "seed was 0 and is 1" in capsys.readouterr().err
+    assert "seed: 0, now 1" in capsys.readouterr().err
     assert main([*words, "seed=1", "overwrite=true"]) == 0
     assert (tmp_path / "out" / "detector.pt").read_bytes() != first
 
@@ -163,9 +163,9 @@ def test_other_settings_do_not_take_the_place_of_a_detector(
         shutil.rmtree(output / "checkpoints")
     command = ["train_detector", f"images={photos}", BACKBONE, f"output={output}", *FAST]
     assert main([*command, "lr=0.3"]) == 2
-    assert f"{output} holds a run with other settings: lr was 0.02 and is 0.3\n" in capsys.readouterr().err
+    assert f"{output} holds a run of other settings:\n  lr: 0.02, now 0.3\n" in capsys.readouterr().err
     assert main([*command, "truncated=keep"]) == 2
-    assert "other settings: read was" in capsys.readouterr().err
+    assert 'other settings:\n  read.truncated: "fail", now "keep"\n' in capsys.readouterr().err
     assert (output / "detector.pt").read_bytes() == (trained / "detector.pt").read_bytes()
 
 

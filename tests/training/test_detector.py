@@ -153,7 +153,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(last: int, tmp_path: Path) ->
 def test_a_run_with_other_settings_is_refused(tmp_path: Path) -> None:
     options = DetectorOptions(steps=2, checkpoint_every=1)
     fit(tmp_path, Synthetic(), options)
-    with pytest.raises(ConfigError, match=r"lr was 0.001 and is 0.5"):
+    with pytest.raises(ConfigError, match=r"lr: 0.001, now 0.5"):
         fit(tmp_path, Synthetic(), DetectorOptions(steps=2, checkpoint_every=1, lr=0.5))
 
 

@@ -119,7 +119,7 @@ def test_a_finished_run_without_checkpoints_makes_way_for_its_like_alone(here: P
     before = contents(run)
     with pytest.raises(ConfigError) as caught:
         run_here(job(here, run, *validated(here), "epochs=1", "lr=0.1"))
-    assert caught.value.message == f"{run} holds a run with other settings: lr was 0.0002 and is 0.1"
+    assert caught.value.message == f"{run} holds a run of other settings:\n  lr: 0.0002, now 0.1"
     assert contents(run) == before
     assert run_here(job(here, run, *validated(here), "epochs=1")).computed == 5
     assert contents(run).keys() > before.keys()
@@ -199,4 +199,4 @@ def test_a_run_does_not_go_on_with_another_content_of_the_same_name(
     change(moved / "files")
     with pytest.raises(ConfigError) as caught:
         run_here(config)
-    assert re.search(f"holds a run with other settings: {setting} was '[^;]*$", caught.value.message)
+    assert re.search(rf"holds a run of other settings:\n  {setting}: .*, now .*\Z", caught.value.message)

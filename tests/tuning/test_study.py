@@ -18,7 +18,7 @@ from ames_ray.errors import ConfigError
 from ames_ray.tuning.front import on_front
 from ames_ray.tuning.journal import mend
 from ames_ray.tuning.space import Point
-from ames_ray.tuning.study import FIGURES, POINT, REASON, OpenStudy, differences, open_study, point_key
+from ames_ray.tuning.study import FIGURES, POINT, REASON, OpenStudy, open_study, point_key
 from ames_ray.tuning.sweep_file import parse_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,11 +164,6 @@ def test_the_best_is_finite_and_failures_have_reasons(tmp_path: Path) -> None:
 def test_equal_points_have_equal_keys() -> None:
     assert point_key({"a": 1, "b": "x"}) == point_key({"b": "x", "a": 1.0})
     assert point_key({"a": 1}) != point_key({"a": 2})
-
-
-def test_differences_of_nested_values() -> None:
-    assert differences({"a": {"b": 1}}, {"a": {"b": 1}}) == []
-    assert differences({"a": {"b": 1}}, {"a": {}}) == ['a.b: 1, now "not there"']
 
 
 def test_the_front_is_that_of_pairwise_comparison() -> None:
