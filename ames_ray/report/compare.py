@@ -125,8 +125,8 @@ def _decided(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings with dotted names."""
-    if isinstance(value, dict) and value:
+    """Nested settings with dotted names; an empty mapping holds none."""
+    if isinstance(value, dict):
         parts = [flat(item, f"{prefix}.{name}" if prefix else str(name)) for name, item in value.items()]
         return {name: item for part in parts for name, item in part.items()}
     if isinstance(value, list) and value and isinstance(value[0], dict):

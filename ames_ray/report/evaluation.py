@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ames_ray.report.first_results import Rankings
 
 _SETUPS = tuple(SETUPS)
+_MAPPINGS = ("counts", "figures", "per_query", "settings")
+"""What a result holds of the global ranking, and of the best setting."""
 RECALLS = 101
 """Points of a curve, from recall 0 to 1."""
 
@@ -56,7 +58,9 @@ class Evaluation:
             raise DatasetError(f"{uri} does not exist", "`ames-ray evaluate` prints the name of its result")
         try:
             document = json.loads(folder.read(name))
-            whole = isinstance(document["global"]["per_query"], dict) and isinstance(document["card"], dict)
+            parts = [document["global"], document.get("best", document["global"])]
+            mappings = [document["card"], *(part[kind] for part in parts for kind in _MAPPINGS)]
+            whole = all(isinstance(found, dict) for found in mappings)
         except (ValueError, KeyError, TypeError):
             whole = False
         if not whole:

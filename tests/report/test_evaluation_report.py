@@ -12,6 +12,7 @@ import pytest
 from ames_ray.cli.main import main
 from ames_ray.datasets.safe_pickle import loads_pickle
 from ames_ray.evaluation.average_precision import SetupRanks
+from ames_ray.report.compare import compare
 from ames_ray.report.evaluation import RECALLS, Evaluation, curves, precision_over_recall
 from ames_ray.report.evaluation_sources import benchmark_of, rankings
 from ames_ray.report.query_pictures import worst_queries
@@ -236,7 +237,7 @@ def test_scores_that_do_not_hold_all_pairs_any_more_cost_the_curves_alone(
     assert "<polyline" not in made.with_suffix(".html").read_text()
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"card": {}, "global": {}}'])
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"card": {}, "global": {"per_query": {}}}'])
 def test_other_files_are_refused(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.json").write_bytes(content)
     assert main(["report", str(tmp_path / "x.json")]) == 2
@@ -279,6 +280,12 @@ def test_compare_says_what_differs_and_what_it_did(
         assert sizes == sorted(sizes, reverse=True)
     change = two["best"]["figures"]["medium_mAP"] - one["best"]["figures"]["medium_mAP"]
     assert found["figures"]["medium_mAP"]["change"] == pytest.approx(change)
+
+
+def test_what_a_global_ranking_has_no_setting_of_is_no_choice(swept: Path, plain: Path) -> None:
+    choices = compare(Evaluation.read(str(plain)), Evaluation.read(str(swept))).choices
+    assert choices["best.num_rerank"][0] is None
+    assert not any(value == {} for sides in choices.values() for value in sides)
 
 
 def test_only_runs_of_one_benchmark_are_compared(
