@@ -24,7 +24,7 @@ class ReportConfig(JobConfig):
 
     run: FolderPath = Field(
         description="result file of `ames-ray evaluate`; or the folder of an evaluation, of a sweep of "
-        "`tune`, of a run of `train`; or a folder around such folders"
+        "`tune`, of a run of `train`; or a folder around sweeps or runs"
     )
     also: Uris = Field(
         [], description="further training runs to draw over the first: one, or [runs/b,runs/c]"

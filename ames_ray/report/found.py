@@ -35,7 +35,7 @@ def find(uri: str) -> list[Found]:
 
     Args:
         uri: A result file; the folder of an evaluation, of a search or of a training run, or the file that
-            marks it; or a local folder around such folders.
+            marks it; or a local folder around folders of searches or training runs.
 
     Raises:
         DatasetError: There is nothing to report.
