@@ -81,6 +81,7 @@ def compose(job: type[Job], overrides: Sequence[str]) -> Job:
         ConfigError: A word is malformed; a key is unknown or has moved; a value is not allowed.
     """
     words = [_word(job, text) for text in _with_preset(_named(job, overrides))]
+    _refuse_two_presets(words)
     values = _hydra(job, [_for_hydra(job, key, value) for key, value, _ in words])
     values |= {key: kept for key, _, kept in words if kept is not None}
     try:
@@ -118,6 +119,18 @@ def _preset(group: str, file: str) -> list[str]:
     return [
         f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()
     ]
+
+
+def _refuse_two_presets(words: Sequence[tuple[str, str, str | None]]) -> None:
+    """Refuse a named preset beside an experiment, whose YAML file gives the same settings and comes last."""
+    chosen = {key: value for key, value, kept in words if kept is None}
+    for group, names in _PRESETS.items():
+        if group in chosen and "experiment" in chosen:
+            raise ConfigError(
+                f"experiment={chosen['experiment']} chooses {', '.join(names)} itself: "
+                f"{group}={chosen[group]} would do nothing",
+                f"leave out one of them, or give {'=, '.join(names)}= on their own",
+            )
 
 
 def _word(job: type[JobConfig], text: str) -> tuple[str, str, str | None]:

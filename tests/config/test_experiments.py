@@ -65,3 +65,12 @@ def test_a_word_beats_the_table_and_another_model_has_no_row() -> None:
     assert published_table("++model=cvnet_ames", "++num_rerank=[400]")["num_rerank"] == [400]
     with pytest.raises(InterpolationKeyError, match="mine"):
         published_table("++model=mine")
+
+
+def test_a_preset_beside_the_table_is_refused_and_a_setting_beats_it() -> None:
+    needed = ["query=q", "gallery=g", "ground_truth=gnd.json", "output=o", "model=dinov2_ames"]
+    table = "experiment=published_table"
+    with pytest.raises(ConfigError, match="ensemble=cvnet would do nothing"):
+        compose_job(EvaluateConfig, [*needed, "ensemble=cvnet", table])
+    config = compose_job(EvaluateConfig, [*needed, table, "lamb=0.9"])
+    assert (config.lamb, config.temp, config.ensemble) == ([0.9], [0.2], "dinov2")
