@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ames_ray.config.address import names_cluster
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import FileOrName, FolderPath
-from ames_ray.config.reranker import require_model
+from ames_ray.config.reranker import refuse_without_model, require_model
 from ames_ray.datasets.authors_layout import find_benchmark
 from ames_ray.errors import ConfigError
 from ames_ray.evaluation.ensemble import Ensemble
@@ -39,6 +39,8 @@ _INSTEAD = {
     "multirun": "leave it out: a list is a sweep, as in lamb=[0.35,0.55]",
 }
 _ENDINGS = (".parquet", ".pkl")
+_OF_A_MODEL = ("ensemble", "lamb", "temp", "query_desc_num", "db_desc_num", "batch_size", "precision")
+"""Settings of `evaluate` that mean nothing without one; `num_rerank` also decides the length of a ranking."""
 
 
 def as_list(value: Any) -> Any:
@@ -280,4 +282,10 @@ class EvaluateConfig(BenchmarkConfig):
             Ensemble(0, temp, 0)
         for num_rerank in self.num_rerank:
             Ensemble(0, 0, num_rerank)
+        return self
+
+    @model_validator(mode="after")
+    def _settings_have_a_model(self) -> Self:
+        if self.model is None:
+            refuse_without_model(self, _OF_A_MODEL)
         return self

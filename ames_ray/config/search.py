@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ames_ray.config.jobs import JobConfig
 from ames_ray.config.paths import NAMED_BACKBONE, BackboneName, FileOrName, FolderPath
-from ames_ray.config.reranker import require_model
+from ames_ray.config.reranker import refuse_without_model, require_model
 from ames_ray.evaluation.ensemble import Ensemble
 
 
@@ -38,6 +38,8 @@ class SearchSettings(JobConfig):
     @model_validator(mode="after")
     def _reranker_has_a_model(self) -> Self:
         require_model(self.reranker, self.model)
+        if self.model is None:
+            refuse_without_model(self, ("lamb", "temp", "precision"))
         return self
 
     @model_validator(mode="after")

@@ -41,12 +41,12 @@ OURS: list[tuple[str, list[str], dict[str, Any]]] = [
     ),
     (
         "evaluate",
-        [*EVALUATE, "lamb=[0.55]", "temp=[0.3]", "num_rerank=[1600]", "batch_size=300"],
+        [*EVALUATE, "model=x.pt", "lamb=[0.55]", "temp=[0.3]", "num_rerank=[1600]", "batch_size=300"],
         {"lamb": [0.55], "temp": [0.3], "num_rerank": [1600], "batch_size": 300},
     ),
     (
         "evaluate",
-        [*EVALUATE, "query_desc_num=100", "db_desc_num=50", "device=cpu", "workers=4"],
+        [*EVALUATE, "model=x.pt", "query_desc_num=100", "db_desc_num=50", "device=cpu", "workers=4"],
         {"query_desc_num": 100, "db_desc_num": 50, "device": "cpu", "workers": 4},
     ),
     (

@@ -102,7 +102,7 @@ def test_a_preset_file_stands_for_its_three_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.yaml").write_text("ensemble: default\nlamb: [0.25]\ntemp: [0.7]\nnum_rerank: [30]\n")
-    words = ["query=q", "gallery=g", "ground_truth=gnd.json", "output=out"]
+    words = ["query=q", "gallery=g", "ground_truth=gnd.json", "model=m.pt", "output=out"]
     assert main(["config", "evaluate", *words, f"ensemble={tmp_path / 'mine.yaml'}", "temp=0.9"]) == 0
     shown = capsys.readouterr().out
     assert "lamb:\n- 0.25\n" in shown

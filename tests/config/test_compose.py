@@ -284,6 +284,9 @@ PAIR = ["query=q", "gallery=g", "output=o"]
         (EvaluateConfig, ["ground_truth=t", "data_root=/data"], "data_root=/data holds several data sets"),
         (TuneConfig, ["ground_truth=t", "model=m", "data_root=/data"], "data_root=/data holds several"),
         (EvaluateConfig, ["ground_truth=t", "nn_file=n", "index=ivf"], "index=ivf makes a first ranking"),
+        (EvaluateConfig, ["ground_truth=t", "ensemble=cvnet"], "ensemble=cvnet is a setting of a model"),
+        (EvaluateConfig, ["ground_truth=t", "lamb=[0.1,0.9]"], "lamb=[0.1, 0.9] is a setting of a model"),
+        (EvaluateConfig, ["ground_truth=t", "db_desc_num=5"], "db_desc_num=5 is a setting of a model"),
     ],
 )
 def test_what_would_have_no_effect_beside_the_rest_is_refused(

@@ -9,11 +9,13 @@ import yaml
 
 from ames_ray.config.compose import compose, config_folder, group_choices
 from ames_ray.config.retrieval import EvaluateConfig
+from ames_ray.config.search import SearchConfig
+from ames_ray.config.serve import ServeConfig
 from ames_ray.errors import ConfigError
 
 
 def test_published_settings_are_presets() -> None:
-    needed = ["query=q", "gallery=g", "ground_truth=gnd.pkl", "output=o"]
+    needed = ["query=q", "gallery=g", "ground_truth=gnd.pkl", "model=m.pt", "output=o"]
     published = {
         "dinov2": (0.5, 0.2),
         "dinov2_dist": (0.35, 0.1),
@@ -37,3 +39,11 @@ def test_published_settings_are_presets() -> None:
         compose(EvaluateConfig, [*needed, "model_path=x.pt"])
     with pytest.raises(ConfigError, match="temp"):
         compose(EvaluateConfig, [*needed, "temp=[]"])
+
+
+@pytest.mark.parametrize("setting", ["lamb=0.2", "temp=0.1", "precision=bfloat16"])
+def test_a_search_without_a_model_refuses_its_settings(setting: str) -> None:
+    for job, words in ((SearchConfig, ["me.jpg", "store=s", "output=o"]), (ServeConfig, ["store=s"])):
+        with pytest.raises(ConfigError, match=f"{setting} is a setting of a model, and none is given"):
+            compose(job, [*words, setting])
+        assert compose(job, [*words, setting, "model=m.pt"]).model == "m.pt"
