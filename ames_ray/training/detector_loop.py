@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from ames_ray.errors import RunError
 from ames_ray.training.ahead import ahead
 from ames_ray.training.checkpoint import Checkpoints, Position, require_same
 from ames_ray.training.detector import contrastive_loss, nearest_is_same, new_detector, pool
+from ames_ray.training.detector_batches import joined, read_batch, until_a_pair
 from ames_ray.training.log import TrainLog
 from ames_ray.training.output import CHECKPOINTS, DETECTOR_RUN, clear_run, require_same_card
 
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
 
     from ames_ray.descriptors.detector import Detector
     from ames_ray.files import Storage
+    from ames_ray.training.detector_batches import Ahead, MapSource
     from ames_ray.training.landmark_batches import LandmarkBatches
     from ames_ray.types import IntArray
-
-_TRIED = 100
-"""Steps that are looked at for two pictures of one landmark that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +74,6 @@ class DetectorStep:
     seconds: float
 
 
-class MapSource(Protocol):
-    """Where feature maps come from."""
-
-    @property
-    def dim(self) -> int:
-        """Width C of a map."""
-
-    def names(self, rows: IntArray) -> list[str]:
-        """What messages call pictures."""
-
-    def prepare(self, rows: IntArray) -> Sequence[Any | None]:
-        """What can be done ahead, in another thread; none for a picture that cannot be used."""
-
-    def trouble(self) -> str | None:
-        """A picture that could not be used, and why; none as long as all could."""
-
-    def maps(self, pictures: Sequence[Any]) -> Sequence[Sequence[Tensor]]:
-        """For each prepared picture its feature maps (C, h, w) float32, one a scale."""
-
-
 def fit_detector(
     source: MapSource,
     batches: LandmarkBatches,
@@ -132,18 +111,14 @@ def fit_detector(
     decides = deciding(options, settings)
     checkpoints = Checkpoints(output.child(CHECKPOINTS))
     first = 0 if anew else _resume(checkpoints, detector, optimizer, decides, output)
-    _require_pairs(source, batches, first, options.steps)
+    read = partial(read_batch, source, batches)
+    coming = ahead(range(first, options.steps), read, depth=threads + 1, threads=threads)
+    begun = until_a_pair(coming, read, range(first, options.steps), options.steps, source)
     if anew:
         clear_run(output, DETECTOR_RUN)
     log = TrainLog(output, first)
     try:
-        coming = ahead(
-            range(first, options.steps),
-            lambda step: source.prepare(batches.rows(step)),
-            depth=threads + 1,
-            threads=threads,
-        )
-        for result in _steps(coming, source, batches, options, detector, optimizer):
+        for result in _steps(joined(begun, coming), source, options, detector, optimizer):
             log.step(result.step, asdict(result))
             if report is not None:
                 report(result)
@@ -162,62 +137,29 @@ def deciding(options: DetectorOptions, settings: Mapping[str, Any]) -> dict[str,
     return _deciding({**asdict(options), **settings})
 
 
-def _require_pairs(source: MapSource, batches: LandmarkBatches, first: int, steps: int) -> None:
-    """Refuse pictures of which no two can be compared, before anything is deleted or trained on them.
-
-    It costs the reading of one batch, where the pictures are as they should be.
-    """
-    if first == steps:
-        return
-    looked_at = min(_TRIED, steps)
-    for step in range(first, first + looked_at):
-        rows = batches.rows(step)
-        if _has_pair(batches.labels(rows[_usable(source.prepare(rows))])):
-            return
-    found = f"in {looked_at:,} steps no two pictures of one landmark could be read"
-    trouble = source.trouble()
-    raise RunError(
-        f"{found}; {trouble}" if trouble else found,
-        "is data_root= right? `ames-ray check` looks at every picture of a list",
-    )
-
-
-def _usable(prepared: Sequence[Any | None]) -> list[int]:
-    """Places of the pictures of a batch that could be read."""
-    return [index for index, picture in enumerate(prepared) if picture is not None]
-
-
-def _has_pair(labels: IntArray) -> bool:
-    return len(np.unique(labels)) < len(labels)
-
-
 def _steps(
-    coming: Iterator[tuple[int, Sequence[Any | None], float]],
+    coming: Iterator[Ahead],
     source: MapSource,
-    batches: LandmarkBatches,
     options: DetectorOptions,
     detector: Detector,
     optimizer: torch.optim.Optimizer,
 ) -> Iterator[DetectorStep]:
     """Do each step whose pictures are prepared."""
     began = time.perf_counter()
-    for step, prepared, waited in coming:
-        rows = batches.rows(step)
-        usable = _usable(prepared)
-        labels = batches.labels(rows[usable])
+    for step, batch, waited in coming:
         lr = options.lr * (1 + math.cos(math.pi * step / options.steps)) / 2
         loss, nearest = math.nan, math.nan
-        if _has_pair(labels):
-            maps = source.maps([prepared[index] for index in usable])
-            loss, nearest = _update(detector, optimizer, maps, labels, lr, options.temp)
+        if batch.pictures:
+            maps = source.maps(batch.pictures)
+            loss, nearest = _update(detector, optimizer, maps, batch.labels, lr, options.temp)
             if not math.isfinite(loss):
                 raise RunError(
                     f"step {step + 1}: the loss is {loss}; the batch holds "
-                    f"{', '.join(source.names(rows[usable]))}",
+                    f"{', '.join(source.names(batch.rows))}",
                     "lower lr=, or look at these pictures; the last checkpoint is kept",
                 )
         now = time.perf_counter()
-        yield DetectorStep(step + 1, loss, nearest, lr, len(rows) - len(usable), waited, now - began)
+        yield DetectorStep(step + 1, loss, nearest, lr, batch.failed, waited, now - began)
         began = now
 
 

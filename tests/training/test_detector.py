@@ -1,4 +1,4 @@
-"""Training a detector: its parts against slow plain forms, and what it learns where the answer is known."""
+"""Training a detector where the answer is known."""
 
 from __future__ import annotations
 
@@ -11,26 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from ames_ray.descriptors.detector import Detector, NormWeights, load_detector
-from ames_ray.errors import ConfigError, DatasetError, RunError
+from ames_ray.errors import ConfigError, RunError
 from ames_ray.files import Storage
 from ames_ray.training.checkpoint import Checkpoints
 from ames_ray.training.detector import (
-    contrastive_loss,
-    nearest_is_same,
     new_detector,
-    pool,
     save_detector,
 )
 from ames_ray.training.detector_loop import DetectorOptions, DetectorStep, fit_detector
 from ames_ray.training.landmark_batches import LandmarkBatches
 from ames_ray.training.output import CHECKPOINTS
-from ames_ray.training.sampler import UNKNOWN
 from ames_ray.types import BoolArray, IntArray
 
 DIM, LANDMARKS, EACH = 16, 12, 6
@@ -225,78 +218,42 @@ def test_a_run_whose_pictures_are_gone_stays_as_it_is(anew: bool, tmp_path: Path
     assert {path: path.read_bytes() for path in (tmp_path / CHECKPOINTS).iterdir()} == before
 
 
+class Counting(Synthetic):
+    """Knows how often pictures were read."""
+
+    times = 0
+
+    def prepare(self, rows: IntArray) -> Sequence[Any | None]:
+        self.times += 1
+        return super().prepare(rows)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_each_batch_is_read_once(anew: bool, tmp_path: Path) -> None:
+    source = Counting(unreadable=frozenset(range(LANDMARKS * EACH)) - {0, 1, 30, 31})
+    fit(tmp_path, source, replace(OPTIONS, steps=12), anew=anew)
+    assert source.times == 12
+
+
+def test_a_run_whose_last_step_has_no_pair_goes_on_to_its_end(tmp_path: Path) -> None:
+    source = Synthetic(unreadable=frozenset(range(LANDMARKS * EACH)) - {0, 1, 30, 31})
+    whole: list[DetectorStep] = []
+    fit(tmp_path / "whole", source, replace(OPTIONS, steps=40), report=whole.append)
+    last = max(step.step for step in whole if math.isnan(step.loss))
+
+    def stop(step: DetectorStep) -> None:
+        if step.step == last:
+            raise StoppedError
+
+    options = replace(OPTIONS, steps=last, checkpoint_every=1)
+    with pytest.raises(StoppedError):
+        fit(tmp_path / "cut", source, options, report=stop)
+    again: list[DetectorStep] = []
+    fit(tmp_path / "cut", source, options, report=again.append)
+    assert [step.step for step in again] == [last]
+    assert math.isnan(again[0].loss)
+
+
 def test_a_loss_that_is_not_finite_names_the_pictures(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"step \d+: the loss is nan; .*picture7"):
         fit(tmp_path, Synthetic(poisoned=7))
-
-
-@given(st.lists(st.integers(0, 3), min_size=2, max_size=8), st.integers(0, 99))
-def test_the_loss_is_the_mean_cross_entropy_of_each_pair(labels: list[int], seed: int) -> None:
-    vectors = F.normalize(
-        torch.from_numpy(np.random.default_rng(seed).standard_normal((len(labels), 5))), dim=1
-    )
-    losses, right = [], []
-    for i, label in enumerate(labels):
-        others = [j for j in range(len(labels)) if j != i]
-        logits = {j: float(vectors[i] @ vectors[j]) / 0.2 for j in others}
-        total = math.log(sum(math.exp(value) for value in logits.values()))
-        pairs = [total - logits[j] for j in others if labels[j] == label]
-        if pairs:
-            losses.append(sum(pairs) / len(pairs))
-            right.append(labels[max(logits, key=lambda j: logits[j])] == label)
-    if losses:
-        found = contrastive_loss(vectors, torch.tensor(labels), 0.2)
-        assert float(found) == pytest.approx(sum(losses) / len(losses))
-        assert nearest_is_same(vectors, torch.tensor(labels)) == pytest.approx(sum(right) / len(right))
-
-
-def test_the_gradient_of_the_loss_is_right() -> None:
-    labels = torch.tensor([0, 0, 1, 2, 1])
-    values = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    values.requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: contrastive_loss(F.normalize(v, dim=1), labels, 0.3), (values,))
-
-
-def test_pooling_pictures_together_is_pooling_each_alone() -> None:
-    random = torch.Generator().manual_seed(0)
-    detector = new_detector(DIM, 1).eval()
-    pictures = [
-        [torch.randn(DIM, h, w, generator=random) for h, w in shapes]
-        for shapes in ([(3, 4), (5, 6)], [(2, 2), (1, 7)], [(6, 1), (3, 3)])
-    ]
-    together = pool(detector, pictures)
-    for vector, scales in zip(together, pictures, strict=True):
-        alone = torch.zeros(DIM)
-        for scale in scales:
-            descriptors, weights = detector(scale[None])
-            mean = (descriptors[0] * weights[0]).flatten(1).mean(1)
-            alone += mean / mean.norm()
-        torch.testing.assert_close(vector, alone / alone.norm(), atol=1e-5, rtol=1e-4)
-
-
-def test_in_training_all_places_of_a_batch_are_normalised_together() -> None:
-    random = torch.Generator().manual_seed(0)
-    pictures = [[torch.randn(DIM, h, 3, generator=random) * h] for h in (2, 5)]
-    detector = new_detector(DIM, 1).train()
-    pool(detector, pictures)
-    cells = torch.cat([picture[0].flatten(1) for picture in pictures], dim=1)
-    torch.testing.assert_close(detector.bn.running_mean, 0.1 * cells.mean(1))
-    torch.testing.assert_close(detector.bn.running_var, 0.9 + 0.1 * cells.var(1))
-
-
-@given(st.lists(st.integers(-1, 4), min_size=4, max_size=30), st.integers(0, 50))
-def test_batches_hold_pictures_of_landmarks_that_have_two(labels: list[int], step: int) -> None:
-    array = np.array(labels)
-    counts = {label: labels.count(label) for label in set(labels) - {UNKNOWN}}
-    usable = [label for label, count in counts.items() if count > 1]
-    if len(usable) < 2:
-        with pytest.raises(DatasetError, match="landmarks have two pictures"):
-            LandmarkBatches(array, landmarks=3, images=2, seed=0)
-        return
-    found = LandmarkBatches(array, landmarks=3, images=2, seed=0)
-    rows = found.rows(step)
-    assert rows.tolist() == found.rows(step).tolist()
-    assert len(set(rows.tolist())) == len(rows) == 2 * min(3, len(usable))
-    assert found.labels(rows).tolist() == [labels[row] for row in rows]
-    assert all(labels[row] in usable for row in rows)
-    assert (found.landmarks, found.pictures) == (len(usable), sum(counts[label] for label in usable))
