@@ -31,7 +31,7 @@ def read_neighbors(data: bytes, name: str) -> Shortlist:
 
     Raises:
         DatasetError: It is damaged, or holds no (2, queries, images) array with whole numbers in the second
-            half.
+            half that its type can tell apart.
         UnsafeFileError: It would run code.
     """
     neighbors = _array(data, name)
@@ -44,7 +44,19 @@ def read_neighbors(data: bytes, name: str) -> Shortlist:
                 f"{name}: its second half is to hold gallery rows, but is not of whole numbers from 0 on",
                 "the first half holds similarities, the second one rows",
             )
+        _refuse_rounded(rows, name)
     return Shortlist.from_neighbours(neighbors)
+
+
+def _refuse_rounded(rows: AnyArray, name: str) -> None:
+    """Refuse rows so high that they may be another's, rounded."""
+    if rows.dtype.kind == "f":
+        exact = 2 ** (np.finfo(rows.dtype).nmant + 1)
+        if rows.max(initial=0) >= exact:
+            raise DatasetError(
+                f"{name} names gallery row {rows.max():.0f} in {rows.dtype}, which is exact below {exact:,}",
+                "make it by `ames-ray neighbors`, or write it in float64",
+            )
 
 
 def write_neighbors(shortlist: Shortlist) -> bytes:
@@ -109,6 +121,8 @@ def _array(data: bytes, name: str) -> AnyArray:
 
     try:
         content = _load_safely(data) if data.startswith(_ZIP) else _TensorReader(io.BytesIO(data)).load()
+        if isinstance(content, torch.Tensor):
+            return content.detach().cpu().numpy()
     except _ForeignNameError:
         content = loads_pickle(data, name)
     except UnsafeFileError as error:
@@ -118,8 +132,6 @@ def _array(data: bytes, name: str) -> AnyArray:
             f"{name} cannot be read as a tensor: {first_line(error)}",
             "the file is damaged or of another kind; fetch it again, or make it with `ames-ray neighbors`",
         ) from None
-    if isinstance(content, torch.Tensor):
-        return content.detach().cpu().numpy()
     if not isinstance(content, np.ndarray):
         raise DatasetError(
             f"{name} holds a {type(content).__name__}; wanted is a tensor (2, queries, images)"

@@ -98,6 +98,9 @@ def test_code_does_not_run(capsys: pytest.CaptureFixture[str]) -> None:
         (torch.full((2, 1, 2), torch.nan), "whole numbers"),
         ([1, 2], "holds a list"),
         (torch.zeros(2, 1, 1, dtype=torch.bool), "holds bool"),
+        (torch.zeros(2, 1, 1, dtype=torch.bfloat16), "cannot be read as a tensor: .*BFloat16"),
+        (torch.full((2, 1, 1), float((1 << 24) + 1)), "row 16777216 in float32, which is exact below 16,777"),
+        (torch.full((2, 1, 1), 2049.0).half(), "row 2048 in float16, which is exact below 2,048"),
     ],
 )
 def test_other_content_is_refused(value: Any, message: str) -> None:
