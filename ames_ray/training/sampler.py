@@ -115,7 +115,8 @@ def neighbors(given: SourceInput) -> NeighborTriplets:
     """The published sampler, for `ames_ray.training.sources`."""
     return NeighborTriplets(
         given.neighbors,
-        given.labels,
+        # Neighbours that were computed elsewhere may be images that have no descriptors here.
+        np.where(given.gallery.ok, given.labels, UNKNOWN),
         given.descriptor_counts,
         batch_size=given.batch_size,
         seed=given.seed,

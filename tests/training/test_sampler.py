@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ames_ray.errors import DatasetError
 from ames_ray.evaluation.scores import Shortlist
+from ames_ray.retrieval.gallery import Gallery
 from ames_ray.training.plan import DescriptorCounts
 from ames_ray.training.sampler import UNKNOWN, NeighborTriplets, label_numbers
+from ames_ray.training.sources import SourceInput, make_source
 from ames_ray.types import IntArray
+from tests.store.builders import make_store
 
 IMAGES, NEIGHBORS = 60, 30
 COUNTS = DescriptorCounts(0, 10, 400)
@@ -143,3 +147,14 @@ def test_neighbours_of_another_store_are_refused() -> None:
     rows[3, 0] = 60
     with pytest.raises(DatasetError, match="row 60"):
         NeighborTriplets(Shortlist(rows, near.similarities), labels, COUNTS)
+
+
+def test_images_that_failed_take_no_part_whoever_found_the_neighbours(tmp_path: Path) -> None:
+    gallery = Gallery((make_store(tmp_path, 30),))
+    rows = np.stack([np.delete(np.arange(30), image) for image in range(30)])
+    near = Shortlist(rows, np.full(rows.shape, 0.5, np.float32))
+    given = SourceInput(gallery, np.arange(30) % 2, near, COUNTS, 10, 300, 1, 0)
+    source = make_source("neighbors", given)
+    plans = [source.plan(epoch, step) for epoch in range(20) for step in range(source.steps_per_epoch)]
+    drawn = np.unique(np.concatenate([plan.triplets for plan in plans]))
+    assert drawn.tolist() == [row for row in range(30) if row % 7 != 3]
