@@ -102,6 +102,7 @@ def project_store(
         StoreError: The store is projected already, or of another backbone or width than the model's; or the
             output holds something else.
         WeightsError: A worker loaded other weights.
+        ResourceError: There are no workers; nothing is begun then.
     """
     store.require_all()
     reranker = load()
@@ -115,15 +116,16 @@ def project_store(
         "content": content_digest(store.summaries),
     }
     removed = store.removed.tolist()
-    with filling(
-        storage, meta, store.manifest, job="store project", sources=[source], removed=removed
-    ) as tasks:
+    # Workers first: where there are none, no store is begun.
+    with (
+        (hire or threads())(partial(ShardProjector, store, storage, meta, load)) as crew,
+        filling(
+            storage, meta, store.manifest, job="store project", sources=[source], removed=removed
+        ) as tasks,
+    ):
         done = meta.rows - sum(task.stop - task.start for task in tasks)
         report(done, meta.rows)
-        make = partial(ShardProjector, store, storage, meta, load)
-        if tasks:
-            with (hire or threads())(make) as crew:
-                for _, rows in as_finished(crew, tasks):
-                    done += rows
-                    report(done, meta.rows)
+        for _, rows in as_finished(crew, tasks):
+            done += rows
+            report(done, meta.rows)
     return Store.open(output)

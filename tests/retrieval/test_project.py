@@ -24,6 +24,7 @@ from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from ames_ray.store.reader import Store
 from ames_ray.store.removed import read_removed, write_removed
 from ames_ray.types import FloatArray
+from tests.end_to_end.test_commands import ames_ray
 from tests.model.networks import random_model
 from tests.photos import shard_hashes
 from tests.store.builders import all_features, make_manifest, make_store
@@ -153,6 +154,18 @@ def test_what_cannot_be_projected_is_refused_before_anything_is_written(tmp_path
     refused("are both 16 wide", raw, replace(PLAIN, dim=16))
     with pytest.raises(StoreError, match="made was projected by a model with the projection"):
         scores(raw, made, random_model(PLAIN, seed=1))
+
+
+def test_without_a_cluster_no_store_is_begun(tmp_path: Path) -> None:
+    make_store(tmp_path / "raw", 5)
+    weights(tmp_path / "model.pt", PLAIN)
+    # A process of its own: Ray may be running in this one.
+    done = ames_ray(
+        tmp_path, "store", "project", "model=model.pt", "in=raw", "out=made", "address=127.0.0.1:9"
+    )
+    assert done.returncode == 2
+    assert "no Ray answers at 127.0.0.1:9" in done.stderr
+    assert not (tmp_path / "made").exists()
 
 
 def test_raw_and_projected_stores_do_not_make_one_gallery(tmp_path: Path) -> None:
