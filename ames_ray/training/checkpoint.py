@@ -70,10 +70,13 @@ class Checkpoints:
 
     def latest(self) -> str | None:
         """Name of the latest whole checkpoint; torn ones are passed over."""
-        for name in self.names():
+        names = self.names()
+        for name in names:
             if _digest(self._storage.read(name)) == name.removesuffix(".pt").rpartition("-")[2]:
                 return name
-            logger.warning("%s/%s is torn; taking the one before it", self._storage.uri, name)
+            logger.warning("%s/%s is torn and passed over", self._storage.uri, name)
+        if names:
+            logger.warning("%s holds no whole checkpoint; the run starts anew", self._storage.uri)
         return None
 
     def load(self, name: str) -> tuple[Position, dict[str, Any]]:

@@ -263,6 +263,8 @@ class TrainLoop:
             best_epoch=self._best[1] if self._best else None,
         )
         if self._group.rank == 0:
+            if not all(self._parts.output.exists(f"last{ending}") for ending in ENDINGS):
+                self._export("last")
             result = {name: value for name, value in asdict(report).items() if name != "computed"}
             card = make_card("train", self._parts.config, result, self._parts.settings)
             self._parts.output.publish(CARD, to_json(card))

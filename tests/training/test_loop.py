@@ -110,6 +110,12 @@ def test_a_torn_checkpoint_is_passed_over(
         run_here(config)
     assert f"{latest.name} is torn" in caplog.text
     assert curve(tmp_path / "run") == curve(undisturbed)
+    for number, checkpoint in enumerate((tmp_path / "run" / "checkpoints").iterdir()):
+        checkpoint.write_bytes(b"" if number else b"of somebody else")
+    with caplog.at_level(logging.WARNING):
+        assert run_here(config).computed == 10
+    assert "checkpoints holds no whole checkpoint; the run starts anew" in caplog.text
+    assert curve(tmp_path / "run") == curve(undisturbed)
 
 
 def test_other_settings_do_not_go_on_with_a_run(here: Path, undisturbed: Path, tmp_path: Path) -> None:

@@ -125,6 +125,14 @@ def test_a_finished_run_without_checkpoints_makes_way_for_its_like_alone(here: P
     assert contents(run).keys() > before.keys()
 
 
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_a_finished_run_gives_its_last_network_again(here: Path, run: Path, ending: str) -> None:
+    kept = (run / f"last.{ending}").read_bytes()
+    (run / f"last.{ending}").unlink()
+    assert run_here(job(here, run, *validated(here), "epochs=1")).computed == 0
+    assert (run / f"last.{ending}").read_bytes() == kept
+
+
 def _other_labels(files: Path) -> None:
     storage = Storage.at(files / "train")
     old = Manifest.read(storage, MANIFEST)
