@@ -76,10 +76,12 @@ def rerank(
         temp: γ.
 
     Raises:
-        DatasetError: A shape does not fit, the query picture cannot be used, or pictures are given without
-            an extractor.
+        DatasetError: A shape does not fit, the candidates are one path, the query picture cannot be used, or
+            pictures are given without an extractor.
         StoreError: Descriptors of another width or kind than the model's, or with NaN.
     """
+    if isinstance(candidates, str):
+        raise DatasetError(f"candidates={candidates} is one picture", "give a list of them: [candidates]")
     setting = Ensemble(lamb if similarities is not None else 0.0, temp, len(candidates))
     describe = Describer(extractor, model, reading or ReadOptions())
     images = _batch([describe(image) for image in candidates], "candidate")

@@ -82,6 +82,8 @@ def test_wrong_input_is_refused() -> None:
         rerank(QUERY, [np.full((2, 16), np.nan, np.float32)], small_reranker())
     with pytest.raises(StoreError, match="the model takes"):
         rerank(QUERY[:, :10], [hit[:, :10] for hit in HITS], small_reranker())
+    with pytest.raises(DatasetError, match=r"candidates=hits/photo1\.jpg is one picture"):
+        rerank(QUERY, "hits/photo1.jpg", small_reranker())  # a str is a sequence of paths, a letter each
 
 
 def sift_model(path: Path) -> Reranker:
