@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ames_ray.errors import StoreError
+from ames_ray.files import is_remote
 from ames_ray.model.projection import PROJECTED_FROM, PROJECTION
 from ames_ray.store.reader import Store
 from ames_ray.store.shards import content_digest
@@ -59,8 +61,15 @@ class Gallery:
         """Open finished stores.
 
         Raises:
-            StoreError: One is not there or not finished, or they differ in kind.
+            StoreError: One is not there or not finished, or named twice, or they differ in kind.
         """
+        places = [uri if is_remote(uri) else str(Path(uri).resolve()) for uri in uris]
+        for number, place in enumerate(places):
+            if place in places[:number]:
+                raise StoreError(
+                    f"the gallery names {uris[number]} twice",
+                    "each image has one row in it: name every store once",
+                )
         return cls(tuple(Store.open(uri) for uri in uris))
 
     def __len__(self) -> int:
