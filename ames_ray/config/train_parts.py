@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ames_ray.config.contents import array_digest, store_digest
 from ames_ray.config.held_out import make_validation
 from ames_ray.config.inputs import keep_inputs
@@ -27,7 +29,7 @@ from ames_ray.training.plan import DescriptorCounts
 from ames_ray.training.raw import require_raw
 from ames_ray.training.sample import gather, plan_sample, take
 from ames_ray.training.sampler import label_numbers
-from ames_ray.training.sources import SourceInput, make_source
+from ames_ray.training.sources import SOURCES, SourceInput, make_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from ames_ray.config.train import TrainConfig
     from ames_ray.model.ames import Ames
+    from ames_ray.training.plan import TripletSource
     from ames_ray.types import AnyArray
 
 _SAMPLED = 50_000
@@ -91,10 +94,12 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
         negatives=config.negatives,
         seed=config.seed,
     )
+    source = make_source(config.source, given)
     options = _network(config, gallery)
     rotation = load_rotation(config.itq, options.descriptor_dim, options.payload_dim) if config.itq else None
     teacher = load_ames(config.teacher, "teacher") if config.teacher else None
     contents = {
+        "source": config.source if config.source in SOURCES else f"{config.source} {_drawn(source)}",
         "store": store_digest(gallery),
         "nn_file": array_digest(neighbors.rows, neighbors.similarities),
         "itq": None if rotation is None else array_digest(rotation.numpy()),
@@ -103,7 +108,7 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
     validation, held_out = make_validation(config, rankings)
     return TrainParts(
         model=_model(config, gallery, high, options, rotation, teacher),
-        source=make_source(config.source, given),
+        source=source,
         loader=TripletLoader(gallery, high),
         options=_options(config, high),
         output=Storage.at(config.output),
@@ -125,6 +130,12 @@ def _settings(config: TrainConfig, contents: Mapping[str, str | None], gallery: 
     """All that decides the weights: the content of files, wherever they lie, without what was removed."""
     decided = config.model_dump(exclude=DECIDE_NOTHING)
     return {**decided, **contents, "removed photos": gallery.removed.tolist()}
+
+
+def _drawn(source: TripletSource) -> str:
+    """Digest of the first step of a source whose code is somebody's own: that may change under its name."""
+    first = source.plan(0, 0)
+    return array_digest(first.triplets, np.array([first.query_seen, first.gallery_seen]))
 
 
 def _options(config: TrainConfig, high: int) -> TrainOptions:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,6 +25,7 @@ from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.store.meta import MANIFEST, META, StoreMeta
 from ames_ray.store.reader import Store
 from ames_ray.store.removed import write_removed
+from ames_ray.training.sampler import neighbors
 from tests.training.landmarks import make_landmarks, make_training_folder
 from tests.training.runs import Killed, Watching, curve, job, one_thread, run_here, validated, words
 
@@ -208,3 +211,18 @@ def test_a_run_does_not_go_on_with_another_content_of_the_same_name(
     with pytest.raises(ConfigError) as caught:
         run_here(config)
     assert re.search(rf"holds a run of other settings:\n  {setting}: .*, now .*\Z", caught.value.message)
+
+
+def test_a_run_does_not_go_on_with_triplets_of_another_function_of_the_same_name(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("triplets_of_a_user")
+    module.make = neighbors  # type: ignore[attr-defined] # a module of a user
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    config = job(here, tmp_path / "run", "source=triplets_of_a_user:make")
+    for last in (3, 5):
+        with pytest.raises(Killed):
+            run_here(config, Watching(last))
+    module.make = lambda given: neighbors(replace(given, seed=1))  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"other settings:\n  source: \"triplets_of_a_user:make .*\nhint"):
+        run_here(config)
