@@ -109,10 +109,12 @@ def fetch(
     """
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"{url} is no http:// or https:// address")
+    # Asked before anything is written: a cache that a whole cluster shares may be read-only.
+    if _is_there(target, url, sha256):
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(target):
-        if target.is_file():
-            _check(target, url, sha256)
+        if _is_there(target, url, sha256):
             return target
         part = target.with_name(target.name + ".part")
         _receive(url, part, target, attempts, pause, timeout)
@@ -134,7 +136,10 @@ def fetch(
     return target
 
 
-def _check(target: Path, url: str, sha256: str | None) -> None:
+def _is_there(target: Path, url: str, sha256: str | None) -> bool:
+    """Whether the file is there, which it is as a whole; one with another hash is an error."""
+    if not target.is_file():
+        return False
     noted = target.with_name(f"{target.name}.origin.json")
     wanted = sha256 or (json.loads(noted.read_bytes())["sha256"] if noted.is_file() else None)
     if wanted is not None and (found := sha256_file(target)) != wanted:
@@ -142,6 +147,7 @@ def _check(target: Path, url: str, sha256: str | None) -> None:
             f"{target} has SHA-256 {found}, {wanted} was expected",
             f"it is damaged: delete it, and it is fetched again from {url}",
         )
+    return True
 
 
 @contextmanager

@@ -259,6 +259,8 @@ def test_a_file_put_there_by_hand(tmp_path: Path) -> None:
     assert fetch("http://127.0.0.1:1/net.pt", tmp_path / "net.pt") == tmp_path / "net.pt"
     with pytest.raises(DownloadError, match="was expected"):
         fetch("http://127.0.0.1:1/net.pt", tmp_path / "net.pt", sha256="0" * 64)
+    # A shared cache may be read-only: not even a lock is put beside it.
+    assert list(tmp_path.iterdir()) == [tmp_path / "net.pt"]
 
 
 def _fetch_in_child(address: str, target: Path) -> bytes:
