@@ -122,8 +122,13 @@ def load(weights: str, device: str, precision: Precision) -> Reranker:  # noqa: 
     """The re-ranker; in place of weights stands the ratio, such as `0.7`.
 
     Raises:
-        ConfigError: It is no number in the range.
+        ConfigError: It is no number in the range, or another precision is asked for.
     """
+    if precision != "float32":
+        raise ConfigError(
+            f"precision={precision} is that of a network, and reranker=mutual has none",
+            "leave precision= out",
+        )
     try:
         ratio = float(weights)
     except ValueError:

@@ -105,6 +105,11 @@ def test_what_is_no_ratio_is_refused(ratio: str) -> None:
         load_reranker("mutual", ratio)
 
 
+def test_a_precision_without_a_network_is_refused() -> None:
+    with pytest.raises(ConfigError, match="precision=bfloat16 is that of a network"):
+        load_reranker("mutual", "0.7", precision="bfloat16")
+
+
 def test_bad_input_is_refused() -> None:
     random = np.random.default_rng(6)
     query, gallery = batch(unit(random, 2, 4, 128), [4, 4]), batch(unit(random, 3, 4, 128), [4] * 3)
