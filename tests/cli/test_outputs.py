@@ -72,6 +72,15 @@ def test_a_file_of_somebody_else_stays(
     assert f"{output} is a folder" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_is_told_before_the_stores_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    pair = [f"query={tmp_path / 'nothing'}", f"gallery={tmp_path / 'nothing'}"]
+    assert main(["neighbors", *pair, f"output={tmp_path}/file/sub/nn.pkl"]) == 2
+    assert f"{tmp_path}/file is no folder that can be written to" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["nn.parquet", "nn.pkl"])
 def test_neighbors_replaces_its_own_result(store: Path, tmp_path: Path, name: str) -> None:
     for size in (4, 3):
