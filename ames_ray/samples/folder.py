@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
 import tempfile
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +15,10 @@ from ames_ray.errors import DatasetError
 from ames_ray.files import TEMPORARY, sha256_file, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 INDEX = "samples.json"
+_IN_USE = ".in_use"
 
 
 def fill_folder(
@@ -40,8 +45,8 @@ def fill_folder(
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         return _existing(folder, accept), False
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}{TEMPORARY}", dir=folder.parent) as temporary:
-        whole = Path(temporary) / folder.name
+    with _beside(folder) as temporary:
+        whole = temporary / folder.name
         whole.mkdir()
         index = fill(whole)
         (whole / INDEX).write_bytes(to_json(index))
@@ -53,6 +58,23 @@ def fill_folder(
                 raise
             return _existing(folder, accept), False
     return index, True
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A temporary folder next to a folder to be; those that killed runs have left there are deleted."""
+    prefix = f".{folder.name}{TEMPORARY}"
+    for left in folder.parent.glob(f"{escape(prefix)}*"):
+        # The lock ends with the process that holds it; another run that is at work keeps its folder.
+        with suppress(OSError), (left / _IN_USE).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as temporary,
+        (Path(temporary) / _IN_USE).open("wb") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(temporary)
 
 
 def _existing(folder: Path, accept: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
