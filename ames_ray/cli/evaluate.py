@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from ames_ray.files import Storage, to_json
 from ames_ray.retrieval.benchmark import Benchmark
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.kept import kept_scores
+from ames_ray.store.meta import AUTHORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +38,7 @@ def evaluate(config: EvaluateConfig) -> str:
     check_figure(benchmark.protocol, figure)
     query, gallery = Gallery.open([config.query]), Gallery.open(config.gallery)
     benchmark.check(query, gallery)
+    benchmark = _with_failed(benchmark, query, gallery)
     for store in (*query.stores, *gallery.stores):
         for note in store.manifest.notes:
             print(note, file=sys.stderr)  # noqa: T201
@@ -63,6 +66,24 @@ def evaluate(config: EvaluateConfig) -> str:
     written = output.address(name)
     print(f"written: {written}")  # noqa: T201
     return written
+
+
+def _with_failed(benchmark: Benchmark, query: Gallery, gallery: Gallery) -> Benchmark:
+    """The benchmark with a remark on images that failed: fewer queries find, fewer distractors distract."""
+    asked = benchmark.protocol.queries
+    # Of the authors' files it is not known without reading all of them.
+    known = [store for store in gallery.stores if store.meta.format != AUTHORS]
+    counts = {
+        "queries": (int((~query.ok[:asked]).sum()), asked),
+        "gallery images": (sum(store.meta.rows - store.searchable for store in known), len(gallery)),
+    }
+    remarks = [
+        f"{failed:,} of {rows:,} {what} have no descriptors: they failed, or were removed"
+        for what, (failed, rows) in counts.items()
+        if failed
+    ]
+    protocol = replace(benchmark.protocol, remarks=(*benchmark.protocol.remarks, *remarks))
+    return replace(benchmark, protocol=protocol)
 
 
 def _publish(

@@ -73,7 +73,7 @@ class Protocol:
         cutoff: Ranks that count for the average precision, precision at each hit; 0: all ranks, and the
             area under the precision-recall curve by the trapezoid rule.
         precision_at: The k of each mP@k figure.
-        remarks: Sentences about what the protocol makes of the ground truth.
+        remarks: Sentences about what the protocol makes of the ground truth, and about its images.
 
     Raises:
         DatasetError: No query of any group has positives.

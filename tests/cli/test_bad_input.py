@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from dataclasses import replace
@@ -102,6 +103,19 @@ def test_a_query_without_neighbours_has_not_failed(
     assert main(["neighbors", *words, "exclude_self=true"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "queries 1, 0 of them failed gallery 1 images, 0 of them failed neighbors 0 to 0" in printed
+
+
+def test_images_that_failed_are_noted_beside_the_figures(here: Path, tmp_path: Path) -> None:
+    """Half a set of distractors would raise every figure in silence."""
+    (tmp_path / "gnd.json").write_text(json.dumps({"gnd": [{"ok": [row]} for row in range(10)]}))
+    words = evaluate(here, tmp_path, tmp_path / "gnd.json")
+    assert main([*words, "protocol=gldv2-val", f"model={here / 'model.pt'}", "num_rerank=2"]) == 0
+    (path,) = (tmp_path / "results").glob("evaluation-*.json")
+    result = json.loads(path.read_bytes())
+    for part in ("global", "best"):
+        for what in ("queries", "gallery images"):
+            note = f"1 of 10 {what} have no descriptors: they failed, or were removed"
+            assert note in result[part]["notes"]
 
 
 def test_local_descriptors_that_are_not_finite_are_named(

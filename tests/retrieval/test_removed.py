@@ -94,7 +94,10 @@ def test_evaluation_notices_what_was_removed_in_between(
         # One folder, which keeps the neighbours of every run.
         assert main(["evaluate", *words, f"output={store.parent / 'results'}"]) == 0
         lost = failed + len(rows)
-        assert f"medium: {lost} positives are not in the rankings" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert f"medium: {lost} positives are not in the rankings" in out
+        for what in ("queries", "gallery images"):
+            assert f"note: {lost} of {ROWS} {what} have no descriptors: they failed, or were removed" in out
     assert len(list((store.parent / "results").glob("neighbors-*"))) == 2
 
 
