@@ -39,7 +39,9 @@ class ItqConfig(JobConfig):
     )
     iterations: int = Field(50, ge=0, description="alternations of signs and rotation")
     seed: int = Field(0, ge=0, description="decides the sample and the first rotation")
-    output: FolderPath = Field(description="local .npz or .pt file to write, in the authors' layout")
+    output: FolderPath = Field(
+        description="local .npz or .pt file to write, in the authors' layout; replaces only an earlier result"
+    )
     address: str | None = Field(None, description="Ray cluster; null: RAY_ADDRESS, else a local one")
     workers: int | None = Field(
         None,

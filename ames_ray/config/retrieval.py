@@ -112,7 +112,9 @@ class NeighborsConfig(RankingConfig):
 
     shortlist_size: int | None = Field(1600, gt=0, description="images a query; null: the whole gallery")
     exclude_self: bool = Field(False, description="query and gallery are one list; no image is its own hit")
-    output: FolderPath = Field(description="file to write: .parquet, or .pkl as the authors' is")
+    output: FolderPath = Field(
+        description="file to write: .parquet, or .pkl as the authors' is; replaces only an earlier result"
+    )
 
     @model_validator(mode="after")
     def _known_ending(self) -> Self:
@@ -163,7 +165,7 @@ class ScoreConfig(ModelConfig):
     protocol: ProtocolName | None = Field(
         None, description="null: revisited where the ground truth has easy, hard and junk, else gldv2-test"
     )
-    output: FolderPath = Field(description=".parquet file to write")
+    output: FolderPath = Field(description=".parquet file to write; replaces only an earlier result")
 
     @model_validator(mode="after")
     def _known_ending(self) -> Self:
