@@ -18,7 +18,7 @@ from ames_ray.report.compare import compare as compare_evaluations
 from ames_ray.report.evaluation import Evaluation, curves
 from ames_ray.report.evaluation_page import evaluation_page
 from ames_ray.report.evaluation_sources import benchmark_of, gallery_of, query_list, rankings
-from ames_ray.report.found import find_all, page_address
+from ames_ray.report.found import find_all, only_evaluation, page_address
 from ames_ray.report.query_pictures import query_pictures
 from ames_ray.report.training_page import training_page
 from ames_ray.report.training_run import read_runs
@@ -54,7 +54,9 @@ def report(config: ReportConfig) -> None:
 
 def compare(config: CompareConfig) -> None:
     """Print which choices differ between two evaluations, and what they did."""
-    found = compare_evaluations(Evaluation.read(config.first), Evaluation.read(config.second))
+    found = compare_evaluations(
+        *(Evaluation.read(only_evaluation(uri)) for uri in (config.first, config.second))
+    )
     _show(found, config.queries)
     if config.output is not None:
         _publish(config, config.output, to_json(found.as_json()))

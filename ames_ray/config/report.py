@@ -50,7 +50,7 @@ class CompareConfig(JobConfig):
     )
     positional: ClassVar[tuple[str, ...]] = ("first", "second")
 
-    first: FolderPath = Field(description="result file that `ames-ray evaluate` named")
-    second: FolderPath = Field(description="result file of the other run")
+    first: FolderPath = Field(description="result file that `ames-ray evaluate` named, or a folder with one")
+    second: FolderPath = Field(description="result of the other run")
     output: FolderPath | None = Field(None, description="JSON file to write as well")
     queries: int = Field(10, ge=0, description="queries to print of each setup, the largest changes first")

@@ -78,6 +78,20 @@ def find_all(uris: Sequence[str]) -> list[Found]:
     return found
 
 
+def only_evaluation(uri: str) -> str:
+    """The result file of an evaluation, of which a folder holds one.
+
+    Raises:
+        AmesError: See `find`; or something else is there.
+    """
+    found = find(uri)[0]
+    if found.kind != "evaluation":
+        raise ConfigError(
+            f"{found.uri} is of {found.kind}, not of an evaluation", "pass a result of `evaluate`"
+        )
+    return found.uri
+
+
 def page_address(found: Sequence[Found]) -> str:
     """Where the page goes: beside a result file, into a folder, or beside the first one of several."""
     first = found[0]
