@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ames_ray.errors import DatasetError
 from ames_ray.evaluation.score_files import holds, load_pair_scores, load_shortlist, save_scores
 from ames_ray.evaluation.scores import Shortlist
 from ames_ray.files import Storage, to_json
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ames_ray.evaluation.scores import PairScores
     from ames_ray.retrieval.gallery import Gallery
     from ames_ray.store.reader import Store
+
+Kept = TypeVar("Kept", "Shortlist", "PairScores")
 
 _PIECES = "pieces"
 
@@ -43,7 +46,7 @@ def kept_shortlist(
         found = make()
         save_scores(found, folder.address(name))
         return found
-    return load_shortlist(folder.address(name))
+    return _again(load_shortlist, folder.address(name))
 
 
 def kept_scores(folder: Storage, digest: str, make: Callable[[Storage], PairScores]) -> PairScores:
@@ -56,12 +59,20 @@ def kept_scores(folder: Storage, digest: str, make: Callable[[Storage], PairScor
     """
     name = f"scores-{digest[:16]}.parquet"
     if folder.exists(name):
-        return load_pair_scores(folder.address(name))
+        return _again(load_pair_scores, folder.address(name))
     pieces = folder.child(_PIECES)
     scores = make(pieces)
     save_scores(scores, folder.address(name))
     forget_pieces(pieces, digest)
     return scores
+
+
+def _again(load: Callable[[str], Kept], uri: str) -> Kept:
+    """What an earlier call left; a damaged file is named, and not replaced in silence after hours of work."""
+    try:
+        return load(uri)
+    except DatasetError as error:
+        raise DatasetError(error.message, "delete the file, and the same command makes it again") from None
 
 
 def read_shortlist(uri: str) -> Shortlist:

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ames_ray.errors import DatasetError
 from ames_ray.evaluation.scores import PairScores
 from ames_ray.files import Storage
 from ames_ray.retrieval import pieces as pieces_module
 from ames_ray.retrieval.crew import threads
 from ames_ray.retrieval.gallery import Gallery
-from ames_ray.retrieval.kept import kept_scores
+from ames_ray.retrieval.kept import kept_scores, kept_shortlist
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
 from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
-from tests.retrieval.small import CountingReranker, small_model
+from tests.retrieval.small import CountingReranker, small_model, small_reranker
 from tests.store.builders import make_manifest, make_store
 
 
@@ -57,3 +58,25 @@ def test_an_interrupted_run_goes_on_behind_a_finished_one_of_other_settings(
         "scores",
         "scores",
     ]
+
+
+@pytest.mark.parametrize("kind", ["neighbors", "scores"])
+def test_a_damaged_file_is_made_again_when_it_is_gone(tmp_path: Path, kind: str) -> None:
+    store, out = make_store(tmp_path / "store", 5), Storage.at(tmp_path / "out")
+    gallery = Gallery((store,))
+
+    def scores() -> PairScores:
+        pairs = kept_shortlist(out, store, gallery, {}, lambda: find_neighbors(store, gallery, "global", 3))
+        scorer = PairScorer(pairs, store, gallery, small_reranker(), ScoreOptions())
+        return kept_scores(out, scorer.digest, lambda folder: score_pairs(scorer, pieces=folder))
+
+    first = scores()
+    (path,) = (tmp_path / "out").glob(f"{kind}-*")
+    content = path.read_bytes()
+    path.write_bytes(content[:-9])
+    with pytest.raises(DatasetError, match=path.name) as error:
+        scores()
+    assert error.value.hint == "delete the file, and the same command makes it again"
+    path.unlink()
+    np.testing.assert_array_equal(scores().logits, first.logits)
+    assert path.read_bytes() == content
