@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from ames_ray.types import AnyArray
 
-_ZIP = b"PK"
+_SAVED = (b"PK", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
+"""How files of `torch.save` begin, and how they did before torch 1.6."""
 _HEAD = 26
 """Bytes of a file of ours up to the end of the first name in it."""
 
@@ -120,7 +121,7 @@ def _array(data: bytes, name: str) -> AnyArray:
     import torch
 
     try:
-        content = _load_safely(data) if data.startswith(_ZIP) else _TensorReader(io.BytesIO(data)).load()
+        content = _load_safely(data) if data.startswith(_SAVED) else _TensorReader(io.BytesIO(data)).load()
         if isinstance(content, torch.Tensor):
             return content.detach().cpu().numpy()
     except _ForeignNameError:

@@ -20,9 +20,9 @@ SIMILARITIES = np.array([[0.9, 0.5, 0.25], [0.75, 0.125, np.nan]], np.float32)
 BOTH = np.stack([SIMILARITIES, ROWS.astype(np.float32)])
 
 
-def saved(value: Any) -> bytes:
+def saved(value: Any, *, as_zip: bool = True) -> bytes:
     buffer = io.BytesIO()
-    torch.save(value, buffer)
+    torch.save(value, buffer, _use_new_zipfile_serialization=as_zip)
     return buffer.getvalue()
 
 
@@ -33,9 +33,10 @@ def saved(value: Any) -> bytes:
         pickle.dumps(torch.from_numpy(BOTH).double(), protocol=2),
         pickle.dumps(torch.from_numpy(np.asfortranarray(BOTH)), protocol=4),
         saved(torch.from_numpy(BOTH)),
+        saved(torch.from_numpy(BOTH), as_zip=False),
         pickle.dumps(BOTH),
     ],
-    ids=["pickle", "double", "strided", "torch.save", "numpy"],
+    ids=["pickle", "double", "strided", "torch.save", "old torch.save", "numpy"],
 )
 def test_all_forms_of_the_file_are_read(data: bytes) -> None:
     found = read_neighbors(data, "nn.pkl")
