@@ -24,7 +24,7 @@ from ames_ray.retrieval.kept import kept_scores
 from ames_ray.store.meta import AUTHORS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ames_ray.config.retrieval import EvaluateConfig
     from ames_ray.evaluation.result import EvaluationResult
@@ -38,10 +38,11 @@ def evaluate(config: EvaluateConfig) -> str:
     check_figure(benchmark.protocol, figure)
     query, gallery = Gallery.open([config.query]), Gallery.open(config.gallery)
     benchmark.check(query, gallery)
-    benchmark = _with_failed(benchmark, query, gallery)
-    for store in (*query.stores, *gallery.stores):
-        for note in store.manifest.notes:
-            print(note, file=sys.stderr)  # noqa: T201
+    stores = (*query.stores, *gallery.stores)
+    lists = list(dict.fromkeys(note for store in stores for note in store.manifest.notes))
+    for note in lists:
+        print(note, file=sys.stderr)  # noqa: T201
+    benchmark = _remarked(benchmark, [*lists, *_failed(benchmark, query, gallery)])
     output = Storage.at(config.output)
     with output.own("ames-ray evaluate"):
         shortlist = first_ranking(config, output, benchmark, query, gallery, max(config.num_rerank))
@@ -60,16 +61,15 @@ def evaluate(config: EvaluateConfig) -> str:
                 config.num_rerank,
                 figure,
             )
-        stores = {"query": query, "gallery": gallery}
-        name = _publish(output, config, benchmark, stores, base, table)
-    _show(base, table, figure)
+        name = _publish(output, config, benchmark, {"query": query, "gallery": gallery}, base, table)
+    _show(base, table, figure, said=lists)
     written = output.address(name)
     print(f"written: {written}")  # noqa: T201
     return written
 
 
-def _with_failed(benchmark: Benchmark, query: Gallery, gallery: Gallery) -> Benchmark:
-    """The benchmark with a remark on images that failed: fewer queries find, fewer distractors distract."""
+def _failed(benchmark: Benchmark, query: Gallery, gallery: Gallery) -> list[str]:
+    """Sentences about images that failed: fewer queries find, fewer distractors distract."""
     asked = benchmark.protocol.queries
     # Of the authors' files it is not known without reading all of them.
     known = [store for store in gallery.stores if store.meta.format != AUTHORS]
@@ -77,13 +77,17 @@ def _with_failed(benchmark: Benchmark, query: Gallery, gallery: Gallery) -> Benc
         "queries": (int((~query.ok[:asked]).sum()), asked),
         "gallery images": (sum(store.meta.rows - store.searchable for store in known), len(gallery)),
     }
-    remarks = [
+    return [
         f"{failed:,} of {rows:,} {what} have no descriptors: they failed, or were removed"
         for what, (failed, rows) in counts.items()
         if failed
     ]
-    protocol = replace(benchmark.protocol, remarks=(*benchmark.protocol.remarks, *remarks))
-    return replace(benchmark, protocol=protocol)
+
+
+def _remarked(benchmark: Benchmark, remarks: Sequence[str]) -> Benchmark:
+    """The benchmark, so that every result of it carries the sentences."""
+    protocol = benchmark.protocol
+    return replace(benchmark, protocol=replace(protocol, remarks=(*protocol.remarks, *remarks)))
 
 
 def _publish(
@@ -114,8 +118,8 @@ def _plain(result: EvaluationResult) -> dict[str, Any]:
     return values
 
 
-def _show(base: EvaluationResult, table: Sweep | None, figure: str) -> None:
-    """Print the table: the global ranking, then every setting, the best one marked."""
+def _show(base: EvaluationResult, table: Sweep | None, figure: str, said: Sequence[str]) -> None:
+    """Print the table, the global ranking first and the best setting marked, and the notes not yet said."""
     means = [name for name in base.figures if "_mAP" in name]
     measure = means[0].partition("_")[2]
     title = f"{base.protocol}, {measure} in %"
@@ -135,7 +139,7 @@ def _show(base: EvaluationResult, table: Sweep | None, figure: str) -> None:
     if len(results) > 1:
         shown.caption, shown.caption_justify = f"best: highest {figure}", "left"
     Console(highlight=False).print(shown)
-    for note in sorted({note for result in (base, *results) for note in result.notes}):
+    for note in sorted({note for result in (base, *results) for note in result.notes}.difference(said)):
         print(f"note: {note}")  # noqa: T201
 
 

@@ -85,9 +85,12 @@ def test_notes_of_every_list_are_said(
     truth = f"ground_truth={here / 'gnd_roxford5k.pkl'}"
     words = [f"query={here / 'dinov2_query_local.hdf5'}", gallery, truth, "pooled=cls"]
     assert main(["evaluate", *words, f"output={tmp_path / 'out'}"]) == 0
-    said = capsys.readouterr().err.splitlines()
-    assert said.count("no list of mine is known: its images are numbered") == 1
-    assert said.count("3 of 3 queries cropped to their box") == 1
+    out, err = capsys.readouterr()
+    found = json.loads(next((tmp_path / "out").glob("evaluation-*.json")).read_bytes())
+    for note in ("no list of mine is known: its images are numbered", "3 of 3 queries cropped to their box"):
+        assert err.splitlines().count(note) == 1
+        assert note not in out
+        assert found["global"]["notes"].count(note) == 1
 
 
 def test_a_folder_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
