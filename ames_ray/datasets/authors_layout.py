@@ -150,10 +150,14 @@ def _endings(path: Path) -> Iterator[str]:
 
 
 def _next(before: str, ending: str) -> str:
-    """What follows on an ending, or on none; `split` goes on with longer ones when a length runs out."""
-    if len(ending) > len(before):
-        return ending if before else "a" * len(ending)
+    """What follows on an ending, or on none, where `ending` is the next one that is there."""
+    if not before:
+        return "a" * len(ending)
     head = before.rstrip("z")
+    longer = "z" * (len(before) // 2)
+    if len(ending) > len(before) and before == f"{longer[1:]}y{longer}":
+        # Where `split` may choose the length, it goes on behind yz with zaaa, behind zyzz with zzaaaa.
+        return longer + "a" * (len(longer) + 2)
     return head[:-1] + chr(ord(head[-1]) + 1) + "a" * (len(before) - len(head))
 
 
