@@ -241,7 +241,8 @@ def _hydra(job: type[JobConfig], overrides: list[str]) -> dict[str, Any]:
 
 def _several(job: type[JobConfig], key: str, values: str) -> ConfigError:
     """What to write in place of Hydra's words for several values."""
-    if all(typing.get_origin(option) is not list for option in _options(job.model_fields[key].annotation)):
+    kinds = {typing.get_origin(option) for option in _options(job.model_fields[key].annotation)}
+    if kinds.isdisjoint((list, tuple)):
         return ConfigError(f"{key}={values}: it takes one value")
     example = "1,2" if "(" in values else values
     return ConfigError(f"{key}={values}: several values are a list", f"write it as {key}=[{example}]")

@@ -104,24 +104,6 @@ def test_what_is_missing_is_named() -> None:
         compose(CheckConfig, [])
 
 
-@pytest.mark.parametrize(
-    ("word", "message", "hint"),
-    [
-        ("lamb=0.1,0.9", "lamb=0.1,0.9: several values are a list", "write it as lamb=[0.1,0.9]"),
-        ("num_rerank=range(1,5)", "num_rerank=range(1,5): several values are a list", "num_rerank=[1,2]"),
-        ("batch_size=100,300", "batch_size=100,300: it takes one value", ""),
-        ("batch_size=choice(100,300)", "batch_size=choice(100,300): it takes one value", ""),
-    ],
-)
-def test_a_sweep_of_hydra_is_answered_without_an_option_that_is_not_there(
-    word: str, message: str, hint: str
-) -> None:
-    with pytest.raises(ConfigError) as caught:
-        compose(EvaluateConfig, ["query=q", "gallery=g", "ground_truth=gnd.json", "output=out", word])
-    assert caught.value.message == message
-    assert hint in (caught.value.hint or "")
-
-
 def test_a_backbone_may_be_a_hugging_face_model_or_a_function_of_ones_own() -> None:
     for backbone in ("hf:facebook/dinov2-small", "hf:/models/a=b", "my_package.net:build"):
         assert compose(ExtractConfig, [*NEEDED, f"backbone={backbone}"]).backbone == backbone
