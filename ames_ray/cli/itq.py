@@ -83,9 +83,10 @@ def itq(config: ItqConfig) -> None:
             mean=config.mean,
             report=lambda iteration, error: display.fit(iteration, config.iterations, error),
         )
-    save_rotation(fit.rotation, config.output)
     result = _Result.of(sample, plan, fit)
+    # First: a file without a card is somebody else's.
     _publish_card(config, gallery, result)
+    save_rotation(fit.rotation, config.output)
     facts(
         "itq",
         {

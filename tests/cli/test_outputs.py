@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ import torch
 
 from ames_ray.cli.main import main
 from ames_ray.evaluation.score_files import load_pair_scores, load_shortlist
+from ames_ray.files import Storage
 from ames_ray.model.checkpoints import save_ames
+from ames_ray.model.itq import load_rotation
 from ames_ray.retrieval.kept import read_shortlist
 from tests.retrieval.small import small_model
 from tests.store.builders import make_store
@@ -111,3 +114,21 @@ def test_itq_replaces_its_own_result(store: Path, tmp_path: Path) -> None:
         assert main(["itq", f"store={store}", "bits=8", f"seed={seed}", f"output={tmp_path / 'a.npz'}"]) == 0
         made.append((tmp_path / "a.npz").read_bytes())
     assert made[0] != made[1]
+
+
+def test_itq_replaces_what_an_interrupted_one_left(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "a.npz"
+    publish = Storage.publish
+
+    def interrupted(storage: Storage, name: str, data: bytes) -> None:
+        publish(storage, name, data)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+        patched.setattr(Storage, "publish", interrupted)
+        main(["itq", f"store={store}", "bits=8", f"output={output}"])
+    assert list(tmp_path.glob("a.npz*"))
+    assert main(["itq", f"store={store}", "bits=8", f"output={output}"]) == 0
+    assert load_rotation(output, 16, 8).shape == (16, 8)
