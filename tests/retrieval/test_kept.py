@@ -1,4 +1,4 @@
-"""Scores that a folder keeps, and those of a run that did not end."""
+"""Rankings and scores that a folder keeps, and those of a run that did not end."""
 
 from __future__ import annotations
 
@@ -9,17 +9,67 @@ import numpy as np
 import pytest
 
 from ames_ray.errors import DatasetError
-from ames_ray.evaluation.scores import PairScores
+from ames_ray.evaluation.scores import PairScores, Shortlist
 from ames_ray.files import Storage
 from ames_ray.retrieval import pieces as pieces_module
 from ames_ray.retrieval.crew import threads
 from ames_ray.retrieval.gallery import Gallery
-from ames_ray.retrieval.kept import kept_scores, kept_shortlist
+from ames_ray.retrieval.kept import kept_scores, kept_shortlist, read_shortlist, write_shortlist
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
 from ames_ray.retrieval.scoring import PairScorer, ScoreOptions
 from tests.retrieval.small import CountingReranker, small_model, small_reranker
+from tests.retrieval.stores import Stores, make_stores, shortlist_of
 from tests.store.builders import make_manifest, make_store
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    return make_stores(tmp_path_factory.mktemp("stores"))
+
+
+def test_a_folder_keeps_what_was_made_once(stores: Stores, tmp_path: Path) -> None:
+    query, gallery = stores
+    folder = Storage.at(tmp_path)
+    found = [0]
+
+    def neighbors(pooled: str) -> Shortlist:
+        def find() -> Shortlist:
+            found[0] += 1
+            return find_neighbors(query, gallery, pooled, 4)
+
+        return kept_shortlist(folder, query, gallery, {"pooled": pooled, "shortlist_size": 4}, find)
+
+    shortlist = neighbors("global")
+    model = CountingReranker(small_model())
+
+    def scores() -> PairScores:
+        given = (shortlist, query, gallery, model, ScoreOptions())
+        return kept_scores(
+            folder, PairScorer(*given).digest, lambda pieces: score_pairs(PairScorer(*given), pieces=pieces)
+        )
+
+    first = scores()
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(name.split("-")[0] for name in made) == ["neighbors", "scores"]
+    pairs = model.pairs
+
+    np.testing.assert_array_equal(scores().logits, first.logits)
+    np.testing.assert_array_equal(neighbors("global").rows, shortlist.rows)
+    assert model.pairs == pairs
+    assert found == [1]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == made
+    neighbors("cls")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["nn.parquet", "nn_test.pkl"])
+def test_shortlists_survive_their_files(stores: Stores, tmp_path: Path, name: str) -> None:
+    shortlist = shortlist_of(stores, 6)
+    write_shortlist(shortlist, str(tmp_path / name))
+    found = read_shortlist(str(tmp_path / name))
+    np.testing.assert_array_equal(found.rows, shortlist.rows)
+    np.testing.assert_array_equal(found.similarities, shortlist.similarities)
 
 
 def test_an_interrupted_run_goes_on_behind_a_finished_one_of_other_settings(
