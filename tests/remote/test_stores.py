@@ -69,6 +69,22 @@ def test_commands_take_stores_in_the_bucket(
     assert contents(s3, "nn.parquet")["nn.parquet"] == (tmp_path / "nn.parquet").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["again.parquet", "again.pkl"])
+def test_a_result_in_the_bucket_is_replaced_and_a_file_of_somebody_else_is_not(
+    stores: Path, s3: S3Server, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = [f"query=s3://{BUCKET}/store", f"gallery=s3://{BUCKET}/store"]
+    command = ["neighbors", *pair, f"output=s3://{BUCKET}/{name}"]
+    assert main([*command, "shortlist_size=4"]) == 0
+    made = contents(s3, name)[name]
+    assert main([*command, "shortlist_size=3"]) == 0
+    assert contents(s3, name)[name] != made
+    s3.client().put_object(Bucket=BUCKET, Key=name, Body=b"notes")
+    assert main(command) == 2
+    assert f"output=s3://{BUCKET}/{name} would be lost" in capsys.readouterr().err
+    assert contents(s3, name)[name] == b"notes"
+
+
 def test_a_damaged_object_is_found(stores: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
     for key, data in contents(s3, "store/").items():
         s3.client().put_object(Bucket=BUCKET, Key=key.replace("store/", "damaged/", 1), Body=data)
