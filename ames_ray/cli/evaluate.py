@@ -74,7 +74,7 @@ def _failed(benchmark: Benchmark, query: Gallery, gallery: Gallery) -> list[str]
     # Of the authors' files it is not known without reading all of them.
     known = [store for store in gallery.stores if store.meta.format != AUTHORS]
     counts = {
-        "queries": (int((~query.ok[:asked]).sum()), asked),
+        "queries": (int(query.failed[:asked].sum()), asked),
         "gallery images": (sum(store.meta.rows - store.searchable for store in known), len(gallery)),
     }
     return [

@@ -13,6 +13,7 @@ import numpy as np
 from ames_ray.errors import StoreError
 from ames_ray.files import is_remote
 from ames_ray.model.projection import PROJECTED_FROM, PROJECTION
+from ames_ray.store.meta import AUTHORS
 from ames_ray.store.reader import Store
 from ames_ray.store.shards import content_digest
 from ames_ray.types import FeatureBatch
@@ -101,6 +102,17 @@ class Gallery:
         ok = np.concatenate([store.ok for store in self.stores])
         ok[self.removed] = False
         return ok
+
+    @cached_property
+    def failed(self) -> BoolArray:
+        """(rows,) bool, True where `ok` is False and that is known without reading the descriptors.
+
+        Of the authors' files it never is: `ok` reads all of them, up to a terabyte.
+        """
+        parts = [np.zeros(s.meta.rows, np.bool_) if s.meta.format == AUTHORS else ~s.ok for s in self.stores]
+        failed = np.concatenate(parts)
+        failed[self.removed] = True
+        return failed
 
     @cached_property
     def removed(self) -> IntArray:

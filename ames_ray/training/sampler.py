@@ -116,7 +116,7 @@ def neighbors(given: SourceInput) -> NeighborTriplets:
     return NeighborTriplets(
         given.neighbors,
         # Neighbours that were computed elsewhere may be images that have no descriptors here.
-        np.where(given.gallery.ok, given.labels, UNKNOWN),
+        np.where(given.gallery.failed, UNKNOWN, given.labels),
         given.descriptor_counts,
         batch_size=given.batch_size,
         seed=given.seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -149,12 +150,26 @@ def test_neighbours_of_another_store_are_refused() -> None:
         NeighborTriplets(Shortlist(rows, near.similarities), labels, COUNTS)
 
 
-def test_images_that_failed_take_no_part_whoever_found_the_neighbours(tmp_path: Path) -> None:
-    gallery = Gallery((make_store(tmp_path, 30),))
-    rows = np.stack([np.delete(np.arange(30), image) for image in range(30)])
+def everything_from(gallery: Gallery) -> SourceInput:
+    """Two landmarks in turn; every image is as near to every other."""
+    count = len(gallery)
+    rows = np.stack([np.delete(np.arange(count), image) for image in range(count)])
     near = Shortlist(rows, np.full(rows.shape, 0.5, np.float32))
-    given = SourceInput(gallery, np.arange(30) % 2, near, COUNTS, 10, 300, 1, 0)
-    source = make_source("neighbors", given)
+    return SourceInput(gallery, np.arange(count) % 2, near, COUNTS, 10, 300, 1, 0)
+
+
+def test_images_that_failed_take_no_part_whoever_found_the_neighbours(tmp_path: Path) -> None:
+    source = make_source("neighbors", everything_from(Gallery((make_store(tmp_path, 30),))))
     plans = [source.plan(epoch, step) for epoch in range(20) for step in range(source.steps_per_epoch)]
     drawn = np.unique(np.concatenate([plan.triplets for plan in plans]))
     assert drawn.tolist() == [row for row in range(30) if row % 7 != 3]
+
+
+def test_triplets_are_chosen_without_reading_the_descriptors_of_the_authors(tmp_path: Path) -> None:
+    """A terabyte in their training set."""
+    file = tmp_path / "dinov2_local.hdf5"
+    with h5py.File(file, "w") as made:
+        made["features"] = np.zeros((30, 4, 5 + 16), np.float16)
+    gallery = Gallery.open([str(file)])
+    file.unlink()
+    assert make_source("neighbors", everything_from(gallery)).steps_per_epoch == 3
