@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -116,16 +117,18 @@ def project_store(
         "content": content_digest(store.summaries),
     }
     removed = store.removed.tolist()
-    # Workers first: where there are none, no store is begun.
-    with (
-        (hire or threads())(partial(ShardProjector, store, storage, meta, load)) as crew,
-        filling(
-            storage, meta, store.manifest, job="store project", sources=[source], removed=removed
-        ) as tasks,
-    ):
-        done = meta.rows - sum(task.stop - task.start for task in tasks)
-        report(done, meta.rows)
-        for _, rows in as_finished(crew, tasks):
-            done += rows
+    with ExitStack() as hired:
+        # Workers first: where there are none, no store is begun. They end before it is let go.
+        crew = hired.enter_context((hire or threads())(partial(ShardProjector, store, storage, meta, load)))
+        with (
+            filling(
+                storage, meta, store.manifest, job="store project", sources=[source], removed=removed
+            ) as tasks,
+            hired.pop_all(),
+        ):
+            done = meta.rows - sum(task.stop - task.start for task in tasks)
             report(done, meta.rows)
+            for _, rows in as_finished(crew, tasks):
+                done += rows
+                report(done, meta.rows)
     return Store.open(output)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +13,13 @@ import torch
 
 from ames_ray.cli.main import main
 from ames_ray.errors import StoreError
+from ames_ray.files import OWNER
 from ames_ray.model.ames import Ames
 from ames_ray.model.ames_reranker import AmesReranker
 from ames_ray.model.checkpoints import save_ames
 from ames_ray.model.options import AmesOptions
 from ames_ray.model.projection import PROJECTION
+from ames_ray.retrieval.crew import Crew, Result, Task, threads
 from ames_ray.retrieval.gallery import Gallery
 from ames_ray.retrieval.neighbors import find_neighbors
 from ames_ray.retrieval.pieces import score_pairs
@@ -133,6 +137,30 @@ def test_a_killed_projection_goes_on_and_other_sources_are_refused(tmp_path: Pat
     assert shard_hashes(tmp_path / "half") == shard_hashes(tmp_path / "whole")
     with pytest.raises(StoreError, match="holds a finished store already"):
         project_store(raw, load, str(tmp_path / "half"))
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_the_workers_end_before_another_run_may_write(tmp_path: Path, interrupted: bool) -> None:
+    raw, output = make_store(tmp_path / "raw", 23), tmp_path / "made"
+    load = LoadReranker("ames", str(weights(tmp_path / "model.pt", PLAIN)))
+    held = []
+
+    @contextmanager
+    def hire(make: Callable[[], Callable[[Task], Result]]) -> Iterator[Crew[Task, Result]]:
+        try:
+            with threads(1)(make) as crew:
+                yield crew
+        finally:
+            held.append((output / OWNER).exists())
+
+    def report(done: int, _: int) -> None:
+        if interrupted and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        project_store(raw, load, str(output), hire=hire, report=report)
+    assert held == [True]
+    assert not (output / OWNER).exists()
 
 
 def test_what_cannot_be_projected_is_refused_before_anything_is_written(tmp_path: Path) -> None:
