@@ -46,7 +46,7 @@ def report(config: ReportConfig) -> None:
     else:
         written = _evaluation(found[0].uri, config, missing)
     output = config.output or page_address(found)
-    _publish(config, output, written)
+    _publish(config.model_copy(update={"run": found[0].uri}), output, written)
     for sentence in missing:
         print(f"note: {sentence}")  # noqa: T201
     print(f"written: {output}")  # noqa: T201
@@ -54,12 +54,11 @@ def report(config: ReportConfig) -> None:
 
 def compare(config: CompareConfig) -> None:
     """Print which choices differ between two evaluations, and what they did."""
-    found = compare_evaluations(
-        *(Evaluation.read(only_evaluation(uri)) for uri in (config.first, config.second))
-    )
+    read = {side: only_evaluation(uri) for side, uri in (("first", config.first), ("second", config.second))}
+    found = compare_evaluations(*map(Evaluation.read, read.values()))
     _show(found, config.queries)
     if config.output is not None:
-        _publish(config, config.output, to_json(found.as_json()))
+        _publish(config.model_copy(update=read), config.output, to_json(found.as_json()))
         print(f"written: {config.output}")  # noqa: T201
 
 
@@ -105,6 +104,7 @@ def _or_missing(missing: list[str], what: str, get: Callable[[], T]) -> T | None
 
 
 def _publish(config: ReportConfig | CompareConfig, uri: str, data: bytes) -> None:
+    """Write a file, unless the job reads it: its settings name results here, not folders that hold one."""
     folder, name = Storage.of_file(uri)
     keep_inputs(config, folder, [name])
     folder.publish(name, data)

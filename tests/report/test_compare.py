@@ -25,3 +25,16 @@ def test_a_folder_stands_for_its_one_result(tmp_path: Path, capsys: pytest.Captu
     for other, said in (("run", "run is of training, not of an evaluation"), ("no", "no holds nothing")):
         assert main(["compare", str(result), str(tmp_path / other)]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["compare", "report"])
+def test_a_result_that_its_folder_stands_for_is_not_replaced(
+    tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_input(tmp_path)
+    result = run(tmp_path, tmp_path / "results")
+    content = result.read_bytes()
+    folders = [str(result.parent)] * (2 if verb == "compare" else 1)
+    assert main([verb, *folders, f"output={result}"]) == 2
+    assert f"{result} would be lost" in capsys.readouterr().err
+    assert result.read_bytes() == content
