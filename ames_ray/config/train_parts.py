@@ -99,7 +99,7 @@ def make_parts(config: TrainConfig, rankings: Storage | None = None) -> TrainPar
     rotation = load_rotation(config.itq, options.descriptor_dim, options.payload_dim) if config.itq else None
     teacher = load_ames(config.teacher, "teacher") if config.teacher else None
     contents = {
-        "source": config.source if config.source in SOURCES else f"{config.source} {_drawn(source)}",
+        "first triplets": None if config.source in SOURCES else _drawn(source),
         "store": store_digest(gallery),
         "nn_file": array_digest(neighbors.rows, neighbors.similarities),
         "itq": None if rotation is None else array_digest(rotation.numpy()),

@@ -224,5 +224,5 @@ def test_a_run_does_not_go_on_with_triplets_of_another_function_of_the_same_name
         with pytest.raises(Killed):
             run_here(config, Watching(last))
     module.make = lambda given: neighbors(replace(given, seed=1))  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match=r"other settings:\n  source: \"triplets_of_a_user:make .*\nhint"):
+    with pytest.raises(ConfigError, match=r"other settings:\n  first triplets: .*\nhint"):
         run_here(config)
