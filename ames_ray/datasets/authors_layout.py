@@ -151,9 +151,9 @@ def _endings(path: Path) -> Iterator[str]:
 
 def _next(before: str, ending: str) -> str:
     """What follows on an ending, or on none, where `ending` is the next one that is there."""
-    if not before:
-        return "a" * len(ending)
     head = before.rstrip("z")
+    if not head:
+        return "a" * (len(before) + 1 if before else len(ending))
     longer = "z" * (len(before) // 2)
     if len(ending) > len(before) and before == f"{longer[1:]}y{longer}":
         # Where `split` may choose the length, it goes on behind yz with zaaa, behind zyzz with zzaaaa.

@@ -26,6 +26,7 @@ TWO_LETTERS = [a + b for a in ascii_lowercase[:-1] for b in ascii_lowercase]
         (["zaaa"], "zaaa", "aaaa"),
         ([*TWO_LETTERS, "zaab"], "zaab", "zaaa"),
         ([*TWO_LETTERS, "zb"], "zb", "za"),
+        ([*TWO_LETTERS, *(f"z{letter}" for letter in ascii_lowercase), "aab"], "aab", "aaa"),
     ],
 )
 def test_a_chunk_that_is_missing_between_others_is_named(
