@@ -69,7 +69,7 @@ def scoring(queries: int, galleries: int, device: str) -> dict[str, Any]:
     torch.manual_seed(0)
     model = Ames(OPTIONS).eval().to(device)
     dense_pairs, pairs = PAIRS[device]
-    query, gallery = _descriptors(1, queries), _descriptors(pairs, galleries)
+    query, gallery = descriptors(1, queries), descriptors(pairs, galleries)
     source = torch.from_numpy(query.descriptors).to(device).expand(dense_pairs, -1, -1)
     target = torch.from_numpy(gallery.descriptors[:dense_pairs]).to(device)
     float32 = AmesReranker(deepcopy(model), device=device)
@@ -85,8 +85,8 @@ def scoring(queries: int, galleries: int, device: str) -> dict[str, Any]:
                 "bfloat16": lambda: bfloat16(query, gallery),
                 "float32 projected": lambda: float32(query, projected),
                 "bfloat16 projected": lambda: bfloat16(query, projected),
-                "product float32": _product(torch.float32, device),
-                "product bfloat16": _product(torch.bfloat16, device),
+                "product float32": product_of(torch.float32, device),
+                "product bfloat16": product_of(torch.bfloat16, device),
             },
             device,
         )
@@ -136,12 +136,14 @@ def _attention(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, ke
     return lambda: attend(query, keys, values, None, OPTIONS.heads, kernel)
 
 
-def _product(dtype: torch.dtype, device: str) -> Work:
+def product_of(dtype: torch.dtype, device: str) -> Work:
+    """A large square product, whose rate is taken for that of the machine."""
     left, right = torch.randn(2, PRODUCT_SIDE[device], PRODUCT_SIDE[device], dtype=dtype, device=device)
     return lambda: left @ right
 
 
-def _descriptors(count: int, length: int) -> FeatureBatch:
+def descriptors(count: int, length: int) -> FeatureBatch:
+    """Random ones of so many images, no padding."""
     random = np.random.default_rng(length)
     descriptors = random.standard_normal((count, length, OPTIONS.descriptor_dim), np.float32)
     return FeatureBatch(np.arange(count), descriptors, np.ones((count, length), bool))
