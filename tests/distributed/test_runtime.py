@@ -14,15 +14,19 @@ from tests.end_to_end.test_commands import environment
 from tests.photos import make_photos
 
 STRUCK = """
-import os, signal, sys, threading, time
+import os, signal, sys
 from ames_ray.cli.main import _interrupt, main
 
-def strike():
-    while signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, _interrupt):
-        time.sleep(0.001)
-    os.kill(os.getpid(), signal.SIGTERM)
+place = signal.signal
 
-threading.Thread(target=strike, daemon=True).start()
+def strike(number, handler):
+    before = place(number, handler)
+    if number == signal.SIGTERM and handler not in (signal.SIG_DFL, _interrupt):
+        signal.signal = place
+        os.kill(os.getpid(), signal.SIGTERM)
+    return before
+
+signal.signal = strike
 sys.exit(main(sys.argv[1:]))
 """
 """A command that is sent SIGTERM as soon as Ray has put its own handler in place."""
