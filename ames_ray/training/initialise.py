@@ -33,6 +33,8 @@ _SHARPNESS = 13.0
 """Logit of a head for two equal tokens. From 12 to 15 a softmax over hundreds of tokens finds the nearest."""
 _NOISE = 0.1
 """What stays of the published draw in these weights, so that heads and blocks differ."""
+_RANK = 1e-10
+"""Share of the largest eigenvalue below which signs are taken for linearly dependent."""
 
 
 def new_model(
@@ -123,10 +125,15 @@ def _start_as_teacher(
     if student.options.binary and not teacher.options.binary:
         if sample is None:
             raise ConfigError("initialisation=teacher of a binary network needs a sample of descriptors")
-        descriptors = torch.from_numpy(normalised(sample))
-        signs = (descriptors @ student.get_parameter("remap_local.0.W")).sign()
-        linear, norm = (teacher.get_submodule(f"remap_local.{n}") for n in range(2))
-        fitted = torch.linalg.lstsq(F.pad(signs, (0, 1), value=1.0), linear(descriptors)).solution
+        # In float64 and by the normal equations, whose left side is of whole numbers: otherwise the start
+        # would depend on where arrays lie in memory, widely so where a sign is the same for all descriptors.
+        descriptors = torch.from_numpy(normalised(sample)).double()
+        signs = (descriptors @ student.get_parameter("remap_local.0.W").double()).sign()
+        weight, bias = (teacher.get_parameter(f"remap_local.0.{n}").double() for n in ("weight", "bias"))
+        norm = teacher.get_submodule("remap_local.1")
+        inputs, wanted = F.pad(signs, (0, 1), value=1.0), F.linear(descriptors, weight, bias)
+        inverse = torch.linalg.pinv(inputs.T @ inputs, rtol=_RANK, hermitian=True)
+        fitted = inverse @ (inputs.T @ wanted)
         student.get_parameter("remap_local.1.weight").copy_(fitted[:-1].T)
         student.get_parameter("remap_local.1.bias").copy_(fitted[-1])
         student.get_submodule("remap_local.2").load_state_dict(norm.state_dict())

@@ -113,6 +113,20 @@ def test_a_student_starts_as_its_teacher_behind_the_signs(bits: int, left_at_mos
     assert (left**2).sum() < left_at_most * ((wanted - wanted.mean(0)) ** 2).sum()
 
 
+def test_a_student_starts_alike_wherever_its_sample_lies_in_memory() -> None:
+    teacher = new_model(OPTIONS, 3, "identity", sample=descriptors())
+    # Directions of nothing but positive or negative numbers have the same sign for all descriptors.
+    rotation = torch.eye(24)[:, :16] + 0.1
+    starts = []
+    for shift in range(8):
+        memory = np.empty(3000 * 24 + 8, np.float32)
+        sample = memory[shift : shift + 3000 * 24].reshape(3000, 24)
+        sample[:] = descriptors()
+        student = new_model(BINARY, 4, "teacher", rotation=rotation, sample=sample, teacher=teacher)
+        starts.append(student.get_parameter("remap_local.1.weight"))
+    assert all(torch.equal(start, starts[0]) for start in starts)
+
+
 def test_a_student_of_the_same_kind_starts_as_a_copy() -> None:
     teacher = new_model(OPTIONS, 3)
     student = new_model(OPTIONS, 4, "teacher", teacher=teacher)
