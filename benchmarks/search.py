@@ -32,7 +32,7 @@ def packed(folder: Path, rows: int) -> None:
     `gather` takes the same rows out of an array. `copy` takes as many that lie side by side, elsewhere each
     time, so that it too finds its bytes far from the processor; `copy again` takes the same ones always.
     """
-    what = f"{READ_ROWS:,} random rows of {TOPK} × {DIM} in the page cache; copies of them within memory"
+    what = f"{READ_ROWS:,} random rows of {TOPK} × {DIM} in the page cache; copies of as many side by side"
     codecs: tuple[Codec, ...] = ("binary", "float16")
     found = {str(codec): _random_reads(folder, codec, min(rows, 20_000)) for codec in codecs}
     save("search", "packed", {"what": what, **found})
