@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ames_ray.model.ames import Ames
-from ames_ray.model.ames_reranker import AmesReranker
+from ames_ray.model.ames_reranker import TOKENS_PER_STEP, AmesReranker
 from ames_ray.model.attention import attend
 from benchmarks.record import save
 from benchmarks.scoring import OPTIONS, PAIRS, PRODUCT_SIDE, descriptors, in_turns, pair_flops, product_of
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from benchmarks.scoring import Work
 
 SHAPES = ((600, 100), (600, 600))
-TOKENS = 5_000
-"""Tokens that go through a kernel at once, as many as the re-ranker takes on a CPU."""
 
 
 class Kernel(NamedTuple):
@@ -81,7 +79,7 @@ def parts(queries: int, galleries: int) -> dict[str, Any]:
     torch.manual_seed(0)
     reranker = AmesReranker(Ames(OPTIONS).eval())
     query, gallery = descriptors(1, queries), descriptors(PAIRS["cpu"][1], galleries)
-    pairs = TOKENS // (queries + galleries)
+    pairs = TOKENS_PER_STEP["cpu"] // (queries + galleries)
     alone = kernels(pairs, queries, galleries)
     works: dict[str, Work] = {name: kernel.work for name, kernel in alone.items()}
     works |= {"network": lambda: reranker(query, gallery), "product": product_of(torch.float32, "cpu")}

@@ -29,8 +29,8 @@ READ_ROWS, ROUNDS = 1_600, 51
 def packed(folder: Path, rows: int) -> None:
     """Random rows of a packed store, against copies of as many bytes from memory to memory; in turns.
 
-    `gather` takes the same rows out of an array. `copy` takes as many that lie side by side, elsewhere each
-    time, so that it too finds its bytes far from the processor; `copy again` takes the same ones always.
+    `gather` takes the same rows out of an array, `copy` one block, always the same. `copy elsewhere` takes
+    another block each time, so that it too finds its bytes far from the processor.
     """
     what = f"{READ_ROWS:,} random rows of {TOPK} × {DIM} in the page cache; copies of as many side by side"
     codecs: tuple[Codec, ...] = ("binary", "float16")
@@ -44,14 +44,14 @@ def _random_reads(folder: Path, codec: Codec, rows: int) -> dict[str, Any]:
     random = np.random.default_rng(1)
     held = store.read(np.arange(rows)).descriptors.copy()
     block = held[:READ_ROWS].copy()
-    times: dict[str, list[float]] = {"read": [], "gather": [], "copy": [], "copy again": []}
+    times: dict[str, list[float]] = {"read": [], "gather": [], "copy": [], "copy elsewhere": []}
     for _ in range(ROUNDS):
         wanted = random.integers(0, rows, READ_ROWS)
         times["read"].append(_timed(lambda rows=wanted: store.read(rows)))  # type: ignore[misc]
         times["gather"].append(_timed(lambda rows=wanted: held[rows]))  # type: ignore[misc]
         first = int(random.integers(0, rows - READ_ROWS))
-        times["copy"].append(_timed(held[first : first + READ_ROWS].copy))
-        times["copy again"].append(_timed(block.copy))
+        times["copy elsewhere"].append(_timed(held[first : first + READ_ROWS].copy))
+        times["copy"].append(_timed(block.copy))
     milliseconds = {name: spread([1000 * s for s in values]) for name, values in times.items()}
     return {
         "megabytes": round(block.nbytes / 1e6, 1),
@@ -61,7 +61,7 @@ def _random_reads(folder: Path, codec: Codec, rows: int) -> dict[str, Any]:
             f"read_over_{name.replace(' ', '_')}": round(
                 milliseconds["read"]["median"] / milliseconds[name]["median"], 2
             )
-            for name in ("gather", "copy", "copy again")
+            for name in ("gather", "copy", "copy elsewhere")
         },
     }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ames_ray.model.reranker import Precision, Reranker
     from ames_ray.types import FloatArray
 
-_TOKENS_PER_STEP = {"cpu": 5_000, "cuda": 400_000}
+TOKENS_PER_STEP = {"cpu": 5_000, "cuda": 400_000}
 """Tokens that go through the network at once: on a CPU as many as its caches hold (benchmarks/scoring.py)."""
 _NOT_FINITE = "its descriptors or its query's hold NaN or infinity"
 _EXTRACT = "`ames-ray store verify` finds such rows; extract them again"
@@ -54,7 +54,7 @@ class AmesReranker:
         self._device = torch.device(device)
         self._model = model.eval().to(self._device, getattr(torch, precision))
         self._model.remap_local.float()
-        self._tokens_per_step = tokens_per_step or _TOKENS_PER_STEP.get(self._device.type, 100_000)
+        self._tokens_per_step = tokens_per_step or TOKENS_PER_STEP.get(self._device.type, 100_000)
 
     @property
     def spec(self) -> RerankerSpec:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -27,15 +27,11 @@ from ames_ray.store.reader import Store
 from ames_ray.store.removed import write_removed
 from ames_ray.training.sampler import neighbors
 from tests.training.landmarks import make_landmarks, make_training_folder
-from tests.training.runs import Killed, Watching, curve, job, one_thread, run_here, validated, words
+from tests.training.runs import Killed, Watching, curve, job, run_here, validated, words
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 BINARY = ("binary=true", "bits=16")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alone() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

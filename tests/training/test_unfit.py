@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,15 +18,11 @@ from ames_ray.model.checkpoints import load_ames, save_ames
 from ames_ray.model.itq import save_rotation
 from ames_ray.store.meta import META, StoreMeta
 from tests.training.landmarks import DIM, make_training_folder
-from tests.training.runs import one_thread, validated, words
+from tests.training.runs import validated, words
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 BINARY = ("binary=true", "bits=8", "epochs=1")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alone() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")
